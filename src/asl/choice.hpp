@@ -1,0 +1,32 @@
+// Choice rules: comparisons and their combinations. Source: Amazon States Language specification, "Choice State".
+#pragma once
+#include <string>
+#include <vector>
+
+#include "asl/expression.hpp"
+
+namespace snapward::asl {
+
+class ChoiceRule {
+ public:
+  // json is a rule or, when nested, a condition within And/Or/Not. Errors name the field.
+  static Result<ChoiceRule> parse(const Json& json, bool nested = false);
+  // Whether the rule holds. Fails (States.Runtime) when the variable, or the path compared with, names nothing.
+  [[nodiscard]] Outcome<bool> holds(const Scope& scope) const;
+
+  std::string next;
+  std::optional<Template> assign;
+
+ private:
+  enum class Op { all, any, negate, compare, is_null, is_present, is_numeric, is_string, is_boolean, is_timestamp, matches } op_ = Op::compare;
+  enum class Kind { string, number, timestamp, boolean } kind_ = Kind::string;
+  enum class Order { equal, less, greater, less_equal, greater_equal } order_ = Order::equal;
+  std::vector<ChoiceRule> operands_;
+  std::optional<Expression> variable_;
+  Json expected_;
+  std::optional<Expression> expected_path_;
+
+  [[nodiscard]] bool compares(const Json& actual, const Json& expected) const;
+};
+
+}  // namespace snapward::asl

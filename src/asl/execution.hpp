@@ -1,0 +1,109 @@
+// Execution: the interpreter of one state-machine execution, as a pure step (design, contract 1).
+//
+//   Input  ── step() ──▶  HistoryEvents (what users read)  +  Commands (what the engine must do next)
+//
+// It opens nothing, waits for nothing and reads no clock: each Input brings its time and a seed. step() runs through every state it
+// can (Pass, Choice, Succeed, …) and stops where something outside must answer. The same Inputs in the same order give the same
+// bytes; that is how a crash is recovered (replay the journal) and a bug replayed.
+//
+//   Input            comes when                                      moves
+//   started          once, first                                     enters StartAt
+//   task_submitted   a .waitForTaskToken call was accepted           still waits
+//   task_succeeded   an InvokeTask was answered                      leaves the Task
+//   task_failed      it was answered with an error                   Retry, Catch or failure
+//   task_heartbeat   a worker said it lives                          starts the heartbeat timer anew
+//   timer_fired      a StartTimer is due                             Wait, Retry, timeouts, the execution's own timeout
+//   aborted          StopExecution                                   ends ABORTED
+//
+// Inputs that concern nothing any more (a timer just cancelled, an answer after the timeout, anything after the end) are ignored:
+// the step is empty. That makes at-least-once delivery safe.
+//
+// Not thread-safe: one loop owns an Execution.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "asl/definition.hpp"
+#include "asl/history.hpp"
+#include "base/json.hpp"
+#include "base/time.hpp"
+
+namespace snapward::asl {
+
+// Limits of the service (Developer Guide, "Service quotas").
+inline constexpr std::size_t kMaxPayloadBytes = 262'144;     // input or output of a state, task or execution
+inline constexpr std::int64_t kMaxHistoryEvents = 25'000;    // then the execution fails
+
+struct ExecutionInfo {
+  std::string arn, name, role_arn, machine_arn, machine_name;
+  std::string region;
+  Json input;              // parsed
+  std::string input_text;  // as given
+  Instant started;
+};
+
+struct Input {
+  enum class Kind { started, task_submitted, task_succeeded, task_failed, task_heartbeat, timer_fired, aborted };
+  Kind kind = Kind::started;
+  Instant at;
+  std::uint64_t seed = 0;
+  std::int64_t id = 0;       // the task's or timer's, as its Command named it
+  Json value;                // task output
+  std::string error, cause;  // task_failed, aborted
+
+  [[nodiscard]] Json to_json() const;
+  static Input from_json(const Json& json);  // of to_json's making
+};
+
+struct Command {
+  enum class Kind { invoke_task, cancel_task, start_timer, cancel_timer, finish };
+  Kind kind = Kind::finish;
+  std::int64_t id = 0;  // task: the id of its Scheduled event; timer: a number of its own
+
+  // invoke_task
+  const Resource* resource = nullptr;  // lives with the machine
+  std::string state;
+  Json parameters;
+  std::string token;  // wait_for_token only
+
+  Instant deadline;  // start_timer
+};
+
+enum class Status { running, succeeded, failed, timed_out, aborted };
+const char* status_name(Status status);  // "SUCCEEDED"
+
+struct Step {
+  std::vector<HistoryEvent> history;
+  std::vector<Command> commands;
+};
+
+class Execution {
+ public:
+  Execution(std::shared_ptr<const Machine> machine, ExecutionInfo info);
+  ~Execution();
+  Execution(Execution&&) noexcept;
+  Execution& operator=(Execution&&) noexcept;
+
+  Step step(const Input& input);
+
+  [[nodiscard]] const ExecutionInfo& info() const;
+  [[nodiscard]] Status status() const;
+  [[nodiscard]] Instant stopped() const;          // when no longer running
+  [[nodiscard]] const std::string& output_text() const;  // when succeeded
+  [[nodiscard]] const Failure& failure() const;     // when failed, timed out or aborted
+  [[nodiscard]] std::int64_t events() const;        // history events so far
+
+  struct Waiting {
+    std::string state;
+    std::string what;  // "task", "timer", "retry"
+  };
+  [[nodiscard]] std::vector<Waiting> waiting_for() const;
+
+ private:
+  class Interpreter;
+  std::unique_ptr<Interpreter> impl_;
+};
+
+}  // namespace snapward::asl

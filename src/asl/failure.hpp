@@ -1,0 +1,25 @@
+// Failure: how a state fails, in Amazon States Language terms.
+#pragma once
+#include <string>
+
+namespace snapward::asl {
+
+struct Failure {
+  std::string error;  // "States.Timeout", "Ec2.Ec2Exception", a user's own
+  std::string cause;  // text for people
+};
+
+namespace errors {
+inline constexpr const char* kAll = "States.ALL";
+inline constexpr const char* kTimeout = "States.Timeout";
+inline constexpr const char* kHeartbeatTimeout = "States.HeartbeatTimeout";
+inline constexpr const char* kTaskFailed = "States.TaskFailed";
+inline constexpr const char* kRuntime = "States.Runtime";
+inline constexpr const char* kDataLimitExceeded = "States.DataLimitExceeded";
+inline constexpr const char* kNoChoiceMatched = "States.NoChoiceMatched";
+inline constexpr const char* kParameterPathFailure = "States.ParameterPathFailure";
+inline constexpr const char* kResultPathMatchFailure = "States.ResultPathMatchFailure";
+inline constexpr const char* kIntrinsicFailure = "States.IntrinsicFailure";
+}  // namespace errors
+
+}  // namespace snapward::asl

@@ -1,0 +1,2 @@
+// Boost.JSON's own definitions, header-only: one file carries them for all.
+#include <boost/json/src.hpp>

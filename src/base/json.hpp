@@ -1,0 +1,142 @@
+// Json: an immutable, reference-counted JSON value. Copying shares; members keep their order; a number keeps the text it was
+// written with (1.0 stays 1.0, a 30-digit integer stays whole), its double and integer are read from that text when asked for.
+//
+// Threads: values may be shared between threads (the count is atomic). Builders (Object, Array) belong to one thread.
+// Strings hold bytes: UTF-8 wherever they came from parse(); blob members of API calls hold raw bytes.
+// Limits: parse() refuses nesting deeper than 512 (a million '[' must not end the process).
+#pragma once
+#include <atomic>
+#include <concepts>
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.hpp"
+
+namespace snapward {
+
+class Json {
+ public:
+  enum class Kind : std::uint8_t { null, boolean, number, string, array, object };
+  class Object;
+  struct Member;
+  using Array = std::vector<Json>;
+
+  Json() = default;
+  Json(std::nullptr_t) {}
+  Json(bool value) : kind_(Kind::boolean), bool_(value) {}
+  Json(double value);  // shortest text that reads back; NaN and infinities become null, as JSON has none
+  template <std::integral T>
+    requires(!std::same_as<T, bool>)
+  Json(T value) : Json(from_integer(static_cast<std::int64_t>(value))) {}
+  Json(const char* text) : Json(std::string(text)) {}
+  Json(std::string_view text) : Json(std::string(text)) {}
+  Json(std::string text);
+  Json(Array items);
+  Json(Object members);
+  static Json number(std::string text);  // text must be a JSON number
+  static Json object(std::initializer_list<Member> members);
+  static Json array(std::initializer_list<Json> items) { return {Array(items)}; }
+
+  Json(const Json& other) noexcept : kind_(other.kind_), bool_(other.bool_), node_(other.node_) { retain(); }
+  Json(Json&& other) noexcept : kind_(other.kind_), bool_(other.bool_), node_(std::exchange(other.node_, nullptr)) {
+    other.kind_ = Kind::null;
+  }
+  Json& operator=(Json other) noexcept {
+    std::swap(kind_, other.kind_);
+    std::swap(bool_, other.bool_);
+    std::swap(node_, other.node_);
+    return *this;
+  }
+  ~Json() { release(); }
+
+  [[nodiscard]] Kind kind() const { return kind_; }
+  [[nodiscard]] bool is_null() const { return kind_ == Kind::null; }
+  [[nodiscard]] bool is_bool() const { return kind_ == Kind::boolean; }
+  [[nodiscard]] bool is_number() const { return kind_ == Kind::number; }
+  [[nodiscard]] bool is_string() const { return kind_ == Kind::string; }
+  [[nodiscard]] bool is_array() const { return kind_ == Kind::array; }
+  [[nodiscard]] bool is_object() const { return kind_ == Kind::object; }
+
+  // The kind must fit (asserted), except where a fallback is named.
+  [[nodiscard]] bool as_bool() const;
+  [[nodiscard]] double as_double() const;
+  [[nodiscard]] const std::string& as_string() const;  // of a string
+  [[nodiscard]] const std::string& number_text() const;
+  [[nodiscard]] const Array& as_array() const;
+  [[nodiscard]] const Object& as_object() const;
+  // The integer a number denotes exactly (1, 1.0, 1e3), else nothing.
+  [[nodiscard]] std::optional<std::int64_t> as_integer() const;
+
+  // Lenient look-ups for trusted shapes: missing or of another kind gives the fallback.
+  [[nodiscard]] const Json* find(std::string_view key) const;      // null when not an object or no such member
+  [[nodiscard]] const Json& operator[](std::string_view key) const;  // a null value when missing
+  [[nodiscard]] std::string_view string_or(std::string_view fallback = {}) const;
+  [[nodiscard]] std::int64_t integer_or(std::int64_t fallback) const;
+  [[nodiscard]] bool bool_or(bool fallback) const { return is_bool() ? bool_ : fallback; }
+  [[nodiscard]] const Array& items() const;  // an empty array when not an array
+
+  // Whether both share one node: a quick yes; a no says nothing about equality.
+  [[nodiscard]] bool identical(const Json& other) const { return kind_ == other.kind_ && node_ == other.node_ && bool_ == other.bool_; }
+  // Structural equality; numbers by value (1 == 1.0), members in any order.
+  friend bool operator==(const Json& a, const Json& b);
+
+  [[nodiscard]] std::string dump() const;  // compact JSON text
+  void dump_to(std::string& out) const;
+  [[nodiscard]] std::string pretty() const;  // two-space indented, for people
+
+  // Duplicate keys: the last value wins, at the first one's place. Invalid UTF-8 is refused.
+  static Result<Json> parse(std::string_view text);
+
+ private:
+  struct Node;
+  struct StringNode;
+  struct NumberNode;
+  struct ArrayNode;
+  struct ObjectNode;
+  static Json from_integer(std::int64_t value);
+  void retain() const noexcept;
+  void release() noexcept;
+
+  Kind kind_ = Kind::null;
+  bool bool_ = false;
+  Node* node_ = nullptr;
+};
+
+struct Json::Member {
+  std::string key;
+  Json value;
+};
+
+// An ordered set of members with unique keys. Look-up is linear while small, hashed beyond 24 members.
+class Json::Object {
+ public:
+  Object() = default;
+  Object(std::initializer_list<Member> members);
+  [[nodiscard]] const Json* find(std::string_view key) const;
+  Object& set(std::string key, Json value);  // replaces in place or appends
+  Object& set_if(bool condition, std::string key, Json value) { return condition ? set(std::move(key), std::move(value)) : *this; }
+  bool erase(std::string_view key);
+  [[nodiscard]] bool empty() const { return members_.empty(); }
+  [[nodiscard]] std::size_t size() const { return members_.size(); }
+  [[nodiscard]] auto begin() const { return members_.begin(); }
+  [[nodiscard]] auto end() const { return members_.end(); }
+
+ private:
+  [[nodiscard]] std::size_t position(std::string_view key) const;
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }
+  };
+  std::vector<Member> members_;
+  std::unordered_map<std::string, std::size_t, Hash, std::equal_to<>> index_;
+};
+
+// Appends s as a JSON string, with quotes.
+void append_json_string(std::string& out, std::string_view s);
+
+}  // namespace snapward

@@ -1,0 +1,89 @@
+#include "base/time.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+namespace snapward {
+
+namespace {
+using std::chrono::days;
+using std::chrono::floor;
+using std::chrono::hh_mm_ss;
+using std::chrono::year_month_day;
+
+std::string iso(Instant at, bool with_millis) {
+  const auto day = floor<days>(at);
+  const year_month_day date{day};
+  const hh_mm_ss<Duration> clock{at - day};
+  std::string text = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
+                                 static_cast<unsigned>(date.day()), clock.hours().count(), clock.minutes().count(), clock.seconds().count());
+  if (with_millis) text += fmt::format(".{:03}", clock.subseconds().count());
+  return text += 'Z';
+}
+
+// Reads exactly `width` digits at `at`, or -1.
+int digits(std::string_view text, std::size_t at, std::size_t width) {
+  if (at + width > text.size()) return -1;
+  int value = 0;
+  for (std::size_t i = at; i < at + width; ++i) {
+    if (text[i] < '0' || text[i] > '9') return -1;
+    value = value * 10 + (text[i] - '0');
+  }
+  return value;
+}
+}  // namespace
+
+std::string iso_millis(Instant at) { return iso(at, true); }
+std::string iso_seconds(Instant at) { return iso(at, false); }
+
+std::optional<Instant> parse_iso(std::string_view text) {
+  const int year = digits(text, 0, 4), month = digits(text, 5, 2), day = digits(text, 8, 2);
+  const int hour = digits(text, 11, 2), minute = digits(text, 14, 2), second = digits(text, 17, 2);
+  if (year < 0 || month < 0 || day < 0 || hour < 0 || minute < 0 || second < 0) return std::nullopt;
+  if (text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':') return std::nullopt;
+  const year_month_day date{std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)), std::chrono::day(static_cast<unsigned>(day))};
+  if (!date.ok() || hour > 23 || minute > 59 || second > 59) return std::nullopt;
+  std::size_t at = 19;
+  int millis = 0;
+  if (at < text.size() && text[at] == '.') {
+    const std::size_t first = ++at;
+    int scale = 100;
+    for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at, scale /= 10) millis += (text[at] - '0') * scale;
+    if (at == first) return std::nullopt;
+  }
+  int offset_minutes = 0;
+  if (at < text.size() && text[at] == 'Z') {
+    ++at;
+  } else if (at < text.size() && (text[at] == '+' || text[at] == '-')) {
+    const int h = digits(text, at + 1, 2), m = digits(text, at + 4, 2);
+    if (h < 0 || m < 0 || h > 23 || m > 59 || text[at + 3] != ':') return std::nullopt;
+    offset_minutes = (h * 60 + m) * (text[at] == '-' ? -1 : 1);
+    at += 6;
+  } else {
+    return std::nullopt;
+  }
+  if (at != text.size()) return std::nullopt;
+  return std::chrono::sys_days{date} + std::chrono::hours(hour) + std::chrono::minutes(minute - offset_minutes) + std::chrono::seconds(second) +
+         Duration(millis);
+}
+
+std::string human(Duration span) {
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(span).count();
+  if (seconds >= 86400) return fmt::format("{}d {:02}h", seconds / 86400, seconds / 3600 % 24);
+  if (seconds >= 3600) return fmt::format("{}h {:02}m", seconds / 3600, seconds / 60 % 60);
+  if (seconds >= 60) return fmt::format("{}m {:02}s", seconds / 60, seconds % 60);
+  return fmt::format("{}.{:03}s", seconds, span.count() % 1000);
+}
+
+Instant SystemClock::now() const {
+  const auto real = std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now());
+  if (scale_ == 1.0) return real;
+  return start_ + Duration(static_cast<Duration::rep>(static_cast<double>((real - start_).count()) * scale_));
+}
+
+std::chrono::microseconds SystemClock::real(Duration span) const {
+  return std::chrono::microseconds(static_cast<std::int64_t>(static_cast<double>(std::chrono::microseconds(span).count()) / scale_));
+}
+
+}  // namespace snapward

@@ -1,0 +1,11 @@
+// The sub-commands of snapward. Each adds itself to the command line; its callback runs it and leaves the exit code.
+#pragma once
+#include <CLI/CLI.hpp>
+
+namespace snapward::cli {
+
+void add_serve(CLI::App& app, int& exit_code);
+void add_demo(CLI::App& app, int& exit_code);
+void add_validate(CLI::App& app, int& exit_code);
+
+}  // namespace snapward::cli

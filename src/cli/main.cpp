@@ -1,0 +1,18 @@
+#include <spdlog/spdlog.h>
+
+#include "cli/commands.hpp"
+
+int main(int argc, char** argv) {
+  CLI::App app{"Snapward: EBS snapshots tagged, pruned and copied to a disaster-recovery region, driven by events."};
+  app.footer("Examples:\n  snapward serve                         the local cloud on http://127.0.0.1:4566\n  snapward demo                          two weeks of a small fleet in a second\n"
+             "  snapward validate machine.asl.json     check a state machine");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "snapward " SNAPWARD_VERSION);
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %^%l%$ %v", spdlog::pattern_time_type::utc);
+  int exit_code = 0;
+  snapward::cli::add_serve(app, exit_code);
+  snapward::cli::add_demo(app, exit_code);
+  snapward::cli::add_validate(app, exit_code);
+  CLI11_PARSE(app, argc, argv);
+  return exit_code;
+}

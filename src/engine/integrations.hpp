@@ -1,0 +1,22 @@
+// Service integrations: from a Task's Resource to the Call it means, and from the Reply to the Task's outcome, in Step Functions'
+// wording. Pure. Source: Step Functions Developer Guide, "Integrating services", "AWS SDK service integrations".
+#pragma once
+#include <expected>
+#include <string>
+
+#include "asl/execution.hpp"
+#include "cloud/cloud.hpp"
+
+namespace snapward::engine {
+
+struct TaskContext {
+  std::string region;
+  std::string request_id;  // for error causes
+};
+
+// A resource that names no service or operation we know fails the task rather than the machine.
+std::expected<cloud::Call, asl::Failure> call_for(const asl::Resource& resource, const Json& parameters, const TaskContext& context);
+
+std::expected<Json, asl::Failure> outcome_of(const asl::Resource& resource, const cloud::Reply& reply, const TaskContext& context);
+
+}  // namespace snapward::engine

@@ -1,0 +1,134 @@
+#include "engine/ledger.hpp"
+
+#include <spdlog/spdlog.h>
+
+namespace snapward::engine {
+
+namespace {
+constexpr Duration kRetryCommit = std::chrono::seconds(1);
+}
+
+std::vector<store::Write> Ledger::Group::list() const {
+  std::vector<store::Write> out;
+  out.reserve(writes.size());
+  for (const auto& [key, value] : writes) out.push_back({key.first, key.second, value});
+  return out;
+}
+
+Ledger::Ledger(store::Store& store, Loop& loop, Mode mode) : store_(store), loop_(loop), mode_(mode) {
+  loop_.set_turn_end([this] { flush(); });
+  if (mode_ == Mode::background_commits) committer_ = std::thread([this] { commit_in_background(); });
+}
+
+Ledger::~Ledger() {
+  loop_.set_turn_end({});
+  if (committer_.joinable()) {
+    {
+      const std::lock_guard lock(mutex_);
+      closing_ = true;
+    }
+    wake_.notify_one();
+    committer_.join();
+  }
+  if (!gathering_.writes.empty())
+    if (const auto outcome = store_.commit(gathering_.list()); !outcome) spdlog::error("the last commit failed: {}", outcome.error().message);
+}
+
+void Ledger::put(std::string table, std::string key, std::string value) {
+  gathering_.writes.insert_or_assign({std::move(table), std::move(key)}, std::move(value));
+}
+void Ledger::erase(std::string table, std::string key) { gathering_.writes.insert_or_assign({std::move(table), std::move(key)}, std::nullopt); }
+
+std::optional<std::string> Ledger::get(std::string_view table, std::string_view key) {
+  const Key k{table, key};
+  for (const Group* group : {&gathering_, &flying_})
+    if (const auto found = group->writes.find(k); found != group->writes.end()) return found->second;
+  auto row = store_.get(table, key);
+  if (row) return *std::move(row);
+  spdlog::error("{}", row.error().message);
+  return std::nullopt;
+}
+
+std::vector<store::Row> Ledger::scan(std::string_view table, store::Range range) {
+  // Pending writes can hide rows of the store, so read enough to fill the limit all the same.
+  std::map<std::string, std::optional<std::string>> pending;
+  for (const Group* group : {&flying_, &gathering_})
+    for (auto at = group->writes.lower_bound(Key{table, range.from}); at != group->writes.end() && at->first.first == table; ++at) {
+      if (!range.to.empty() && at->first.second >= range.to) break;
+      pending.insert_or_assign(at->first.second, at->second);
+    }
+  store::Range wider = range;
+  if (wider.limit < static_cast<std::size_t>(-1) - pending.size()) wider.limit += pending.size();
+  auto rows = store_.scan(table, wider);
+  if (!rows) {
+    spdlog::error("{}", rows.error().message);
+    return {};
+  }
+  if (pending.empty()) return *std::move(rows);
+  std::map<std::string, std::string> merged;
+  for (auto& row : *rows) merged.insert_or_assign(std::move(row.key), std::move(row.value));
+  for (auto& [key, value] : pending) {
+    if (value)
+      merged.insert_or_assign(key, *std::move(value));
+    else
+      merged.erase(key);
+  }
+  std::vector<store::Row> out;
+  const auto take = [&](auto first, auto last) {
+    for (; first != last && out.size() < range.limit; ++first) out.push_back({first->first, first->second});
+  };
+  if (range.newest_first)
+    take(merged.rbegin(), merged.rend());
+  else
+    take(merged.begin(), merged.end());
+  return out;
+}
+
+void Ledger::after_commit(Loop::Work work) { gathering_.waiting.push_back(std::move(work)); }
+
+void Ledger::flush() {
+  if (in_flight_ || gathering_.empty()) return;
+  if (mode_ == Mode::background_commits && !gathering_.writes.empty()) {
+    flying_ = std::exchange(gathering_, {});
+    in_flight_ = true;
+    {
+      const std::lock_guard lock(mutex_);
+      job_ = flying_.list();
+    }
+    wake_.notify_one();
+    return;
+  }
+  flying_ = std::exchange(gathering_, {});
+  in_flight_ = true;
+  finished(flying_.writes.empty() ? Result<void>() : store_.commit(flying_.list()));
+}
+
+void Ledger::finished(const Result<void>& outcome) {
+  if (!outcome) {
+    if (healthy_) spdlog::error("state cannot be saved, holding everything back until it can: {}", outcome.error().message);
+    healthy_ = false;
+    loop_.after(kRetryCommit, [this] { finished(store_.commit(flying_.list())); });
+    return;
+  }
+  if (!healthy_) spdlog::info("state is saved again");
+  healthy_ = true;
+  if (!flying_.writes.empty()) ++commits_;
+  in_flight_ = false;
+  auto waiting = std::exchange(flying_, {}).waiting;
+  for (auto& work : waiting) loop_.defer(std::move(work));
+}
+
+void Ledger::commit_in_background() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    wake_.wait(lock, [this] { return closing_ || job_; });
+    if (!job_) return;
+    const auto writes = *std::exchange(job_, std::nullopt);
+    lock.unlock();
+    const auto outcome = store_.commit(writes);
+    loop_.post([this, outcome] { finished(outcome); });
+    lock.lock();
+  }
+}
+
+}  // namespace snapward::engine

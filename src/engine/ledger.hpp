@@ -1,0 +1,66 @@
+// Ledger: the loop's view of the store. Writes are gathered and committed in groups, one group in flight at a time; what has to wait
+// for durability (answers to clients, commands to perform) waits with after_commit (design, contract 2: persist, then perform).
+//
+// Reads see every write made before them, durable or not.
+// A group that cannot be committed is tried again until it can: nothing after it is let out meanwhile, so nothing is lost, and
+// healthy() is false. Owned by main; used on the loop's thread; commits run on a thread of the ledger's own.
+#pragma once
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine/loop.hpp"
+#include "store/store.hpp"
+
+namespace snapward::engine {
+
+class Ledger {
+ public:
+  enum class Mode { inline_commits, background_commits };  // inline: for virtual time and for stores that need no waiting
+  Ledger(store::Store& store, Loop& loop, Mode mode);
+  ~Ledger();  // commits what is left
+  Ledger(const Ledger&) = delete;
+  Ledger& operator=(const Ledger&) = delete;
+
+  void put(std::string table, std::string key, std::string value);
+  void erase(std::string table, std::string key);
+  std::optional<std::string> get(std::string_view table, std::string_view key);
+  std::vector<store::Row> scan(std::string_view table, store::Range range);
+
+  // Runs `work` on the loop once all that has been written so far is durable.
+  void after_commit(Loop::Work work);
+  [[nodiscard]] bool healthy() const { return healthy_; }
+  [[nodiscard]] std::uint64_t commits() const { return commits_; }
+
+ private:
+  using Key = std::pair<std::string, std::string>;
+  struct Group {
+    std::map<Key, std::optional<std::string>, std::less<>> writes;
+    std::vector<Loop::Work> waiting;
+    [[nodiscard]] bool empty() const { return writes.empty() && waiting.empty(); }
+    [[nodiscard]] std::vector<store::Write> list() const;
+  };
+
+  void flush();
+  void commit_in_background();
+  void finished(const Result<void>& outcome);
+
+  store::Store& store_;
+  Loop& loop_;
+  Mode mode_;
+  Group gathering_, flying_;
+  bool in_flight_ = false;
+  bool healthy_ = true;
+  std::uint64_t commits_ = 0;
+
+  std::mutex mutex_;  // guards job_ and closing_
+  std::condition_variable wake_;
+  std::optional<std::vector<store::Write>> job_;
+  bool closing_ = false;
+  std::thread committer_;
+};
+
+}  // namespace snapward::engine

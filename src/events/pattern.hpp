@@ -1,0 +1,29 @@
+// Event patterns: which events a rule wants. Compiled once, immutable, shareable between threads.
+// Source: Amazon EventBridge User Guide, "Amazon EventBridge event patterns"; the operators of aws/event-ruler's README.
+//
+// Fields are ANDed, the values of a field ORed. A value in an event's array matches when any item does; a pattern under an array of
+// objects must be met by one of the objects as a whole (array consistency).
+#pragma once
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.hpp"
+
+namespace snapward::events {
+
+class Pattern {
+ public:
+  // Errors are EventBridge's, without its "Event pattern is not valid. Reason: " and without the parser's position.
+  static Result<Pattern> parse(std::string_view text);
+  [[nodiscard]] bool matches(const Json& event) const;
+
+  struct Matcher;
+  struct Node;
+
+ private:
+  std::shared_ptr<const Node> root_;
+};
+
+}  // namespace snapward::events

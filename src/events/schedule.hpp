@@ -1,0 +1,44 @@
+// Schedules of rules: rate(5 minutes) and cron(minute hour day-of-month month day-of-week year), in UTC.
+// Source: Amazon EventBridge User Guide, "Cron expressions", "Rate expressions".
+#pragma once
+#include <bitset>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/result.hpp"
+#include "base/time.hpp"
+
+namespace snapward::events {
+
+class Schedule {
+ public:
+  // The error is the one PutRule answers: "Parameter ScheduleExpression is not valid."
+  static Result<Schedule> parse(std::string_view text);
+
+  // The first time after `after` that the schedule is due. rate() counts from `origin` (when its rule was made or enabled);
+  // cron() looks at the calendar alone. Nothing when no time is left (a past year).
+  [[nodiscard]] std::optional<Instant> next(Instant after, Instant origin) const;
+
+ private:
+  friend class CronParser;
+  enum class Kind { rate, cron } kind_ = Kind::rate;
+  Duration every_{0};
+
+  std::bitset<60> minutes_;
+  std::bitset<24> hours_;
+  std::bitset<32> days_;      // 1-31
+  std::bitset<13> months_;    // 1-12
+  std::bitset<8> weekdays_;   // 1 = Sunday
+  std::bitset<2200> years_;
+  bool by_weekday_ = false;   // which of the two day fields counts; the other is '?' (or '*')
+  bool last_day_ = false;     // L
+  int last_offset_ = 0;       // L-3
+  int nearest_weekday_ = 0;   // 15W; 32 for LW
+  int last_weekday_ = 0;      // 6L: the last Friday
+  int nth_weekday_ = 0, nth_ = 0;  // 3#2: the second Tuesday
+
+  [[nodiscard]] bool day_fits(std::chrono::year_month_day date) const;
+};
+
+}  // namespace snapward::events

@@ -1,0 +1,29 @@
+// An HTTP/1.1 client, http and https, behind a plain interface; Boost.Beast and OpenSSL stay inside client.cpp.
+//
+// Threads: it runs its own one; send() may be called from any, and `done` is called on the client's own: post from there.
+// One connection a request. Certificates are checked against the system's. Limits: 15 s for the whole exchange, answers up to 8 MiB.
+#pragma once
+#include <expected>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "wire/http.hpp"
+
+namespace snapward::net {
+
+class Client {
+ public:
+  using Done = std::function<void(std::expected<wire::HttpResponse, std::string>)>;
+  static std::unique_ptr<Client> create();
+  virtual ~Client() = default;  // ends what is under way
+  // `url` gives scheme, host, port and, unless request.target is more than "/", the target. Host is added.
+  virtual void send(const std::string& url, wire::HttpRequest request, Done done) = 0;
+};
+
+struct Url {
+  std::string scheme, host, port, target;
+  static std::expected<Url, std::string> parse(const std::string& text);
+};
+
+}  // namespace snapward::net

@@ -1,0 +1,36 @@
+// An HTTP/1.1 server behind a plain interface; Boost.Beast stays inside server.cpp.
+//
+// Threads: the server runs its own one. The handler is called on it, and must answer each request once, from any thread; the answer's
+// function runs on the server's thread again, so that encoding does not burden the caller.
+// Limits: headers 16 KiB, bodies 8 MiB (413 beyond), idle connections 75 s.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/result.hpp"
+#include "wire/http.hpp"
+
+namespace snapward::net {
+
+class Server {
+ public:
+  using Answer = std::function<wire::HttpResponse()>;
+  using Respond = std::function<void(Answer)>;
+  using Handler = std::function<void(wire::HttpRequest request, Respond respond)>;
+
+  struct Options {
+    std::string address = "127.0.0.1";
+    std::uint16_t port = 4566;  // 0: any free one
+  };
+
+  // Listens, and serves from the moment start() is called.
+  static Result<std::unique_ptr<Server>> listen(const Options& options, Handler handler);
+  virtual ~Server() = default;
+  virtual void start() = 0;
+  virtual void stop() = 0;  // ends connections and the thread
+  [[nodiscard]] virtual std::uint16_t port() const = 0;
+};
+
+}  // namespace snapward::net

@@ -1,0 +1,437 @@
+#include "query/jsonpath.hpp"
+
+#include <fmt/format.h>
+
+#include <cassert>
+#include <charconv>
+
+namespace snapward::query {
+
+// A filter is a tree of comparisons over paths from the item (@) or the root ($) and literals.
+struct JsonPath::Filter {
+  enum class Op { both, either, negate, exists, equal, unequal, less, less_equal, greater, greater_equal, in, not_in } op;
+  std::shared_ptr<const Filter> left, right;  // both, either; negate has only left
+  struct Operand {
+    Json literal;
+    std::optional<JsonPath> path;
+    bool from_root = false;
+    [[nodiscard]] std::optional<Json> value(const Json& item, const Json& root) const { return path ? path->select(from_root ? root : item) : literal; }
+  } a, b;
+
+  [[nodiscard]] bool accepts(const Json& item, const Json& root) const {
+    switch (op) {
+      case Op::both: return left->accepts(item, root) && right->accepts(item, root);
+      case Op::either: return left->accepts(item, root) || right->accepts(item, root);
+      case Op::negate: return !left->accepts(item, root);
+      case Op::exists: return a.value(item, root).has_value();
+      default: break;
+    }
+    const auto x = a.value(item, root);
+    const auto y = b.value(item, root);
+    if (!x || !y) return op == Op::unequal && (x.has_value() != y.has_value());
+    switch (op) {
+      case Op::equal: return *x == *y;
+      case Op::unequal: return !(*x == *y);
+      case Op::in:
+      case Op::not_in: {
+        bool found = false;
+        for (const Json& candidate : y->items()) found = found || candidate == *x;
+        return found == (op == Op::in);
+      }
+      default: break;
+    }
+    int order = 0;
+    if (x->is_number() && y->is_number()) {
+      const double l = x->as_double(), r = y->as_double();
+      order = l < r ? -1 : l > r ? 1 : 0;
+    } else if (x->is_string() && y->is_string()) {
+      order = x->as_string().compare(y->as_string());
+    } else {
+      return false;
+    }
+    switch (op) {
+      case Op::less: return order < 0;
+      case Op::less_equal: return order <= 0;
+      case Op::greater: return order > 0;
+      default: return order >= 0;
+    }
+  }
+};
+
+class PathParser {
+ public:
+  explicit PathParser(std::string_view text) : text_(text) {}
+
+  // Reads a whole path from at_; stops at the first character that cannot continue it when `open` (inside a filter).
+  Result<JsonPath> path(bool open) {
+    const std::size_t start = at_;
+    JsonPath out;
+    if (at_ >= text_.size() || (text_[at_] != '$' && text_[at_] != '@')) return error("a path starts with '$'");
+    ++at_;
+    while (at_ < text_.size()) {
+      if (text_[at_] == '.') {
+        ++at_;
+        if (peek() == '.') {
+          ++at_;
+          out.steps_.push_back({JsonPath::Step::Kind::descent, {}, {}, {}, {}, {}});
+          out.definite_ = out.reference_ = false;
+          if (peek() == '[') continue;
+        }
+        if (peek() == '*') {
+          ++at_;
+          out.steps_.push_back({JsonPath::Step::Kind::wildcard, {}, {}, {}, {}, {}});
+          out.definite_ = out.reference_ = false;
+          continue;
+        }
+        std::string name = bare_name();
+        if (name.empty()) return error("a member name is missing after '.'");
+        out.steps_.push_back({JsonPath::Step::Kind::member, {std::move(name)}, {}, {}, {}, {}});
+      } else if (text_[at_] == '[') {
+        ++at_;
+        if (auto step = bracket(out); !step) return std::unexpected(step.error());
+      } else if (open) {
+        break;
+      } else {
+        return error(fmt::format("unexpected character '{}'", text_[at_]));
+      }
+    }
+    out.text_ = text_.substr(start, at_ - start);
+    return out;
+  }
+
+  [[nodiscard]] bool at_end() const { return at_ == text_.size(); }
+
+ private:
+  std::unexpected<Error> error(const std::string& what) const {
+    return invalid(fmt::format("invalid JSONPath '{}': {} at position {}", text_, what, at_));
+  }
+  [[nodiscard]] char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
+  void blanks() {
+    while (peek() == ' ') ++at_;
+  }
+  bool take(std::string_view word) {
+    if (!text_.substr(at_).starts_with(word)) return false;
+    at_ += word.size();
+    return true;
+  }
+
+  std::string bare_name() {
+    const std::size_t from = at_;
+    while (at_ < text_.size()) {
+      const auto c = static_cast<unsigned char>(text_[at_]);
+      if (!(std::isalnum(c) || c == '_' || c == '-' || c >= 0x80 || c == '$' || c == '@' || c == ':')) break;
+      ++at_;
+    }
+    return std::string(text_.substr(from, at_ - from));
+  }
+
+  std::optional<std::string> quoted() {
+    const char quote = text_[at_++];
+    std::string out;
+    while (at_ < text_.size() && text_[at_] != quote) {
+      if (text_[at_] == '\\' && at_ + 1 < text_.size()) ++at_;
+      out.push_back(text_[at_++]);
+    }
+    if (at_ >= text_.size()) return std::nullopt;
+    ++at_;
+    return out;
+  }
+
+  std::optional<std::int64_t> integer() {
+    std::int64_t value = 0;
+    const char* first = text_.data() + at_;
+    const auto [end, failure] = std::from_chars(first, text_.data() + text_.size(), value);
+    if (failure != std::errc{}) return std::nullopt;
+    at_ += static_cast<std::size_t>(end - first);
+    return value;
+  }
+
+  Result<void> bracket(JsonPath& out) {
+    blanks();
+    using Kind = JsonPath::Step::Kind;
+    JsonPath::Step step{Kind::wildcard, {}, {}, {}, {}, {}};
+    if (peek() == '*') {
+      ++at_;
+      out.definite_ = out.reference_ = false;
+    } else if (peek() == '?') {
+      ++at_;
+      blanks();
+      if (peek() != '(') return error("a filter is written [?(…)]");
+      ++at_;
+      auto filter = either();
+      if (!filter) return std::unexpected(filter.error());
+      blanks();
+      if (peek() != ')') return error("the filter's ')' is missing");
+      ++at_;
+      step.kind = Kind::filter;
+      step.filter = *std::move(filter);
+      out.definite_ = out.reference_ = false;
+    } else if (peek() == '\'' || peek() == '"') {
+      step.kind = Kind::member;
+      for (;;) {
+        auto name = quoted();
+        if (!name) return error("a quoted name has no end");
+        step.names.push_back(*std::move(name));
+        blanks();
+        if (peek() != ',') break;
+        ++at_;
+        blanks();
+        if (peek() != '\'' && peek() != '"') return error("a quoted name is expected");
+      }
+      if (step.names.size() > 1) step.kind = Kind::members, out.definite_ = out.reference_ = false;
+    } else {
+      const auto first = integer();
+      blanks();
+      if (peek() == ':') {
+        ++at_;
+        blanks();
+        step = {Kind::slice, {}, {}, first, integer(), {}};
+        out.definite_ = out.reference_ = false;
+      } else if (!first) {
+        return error("an index, a quoted name, '*' or a filter is expected in []");
+      } else {
+        step = {Kind::index, {}, {*first}, {}, {}, {}};
+        while (peek() == ',') {
+          ++at_;
+          blanks();
+          const auto more = integer();
+          if (!more) return error("an index is expected");
+          step.indexes.push_back(*more);
+          blanks();
+        }
+        if (step.indexes.size() > 1) step.kind = Kind::indexes, out.definite_ = out.reference_ = false;
+        if (*first < 0) out.reference_ = false;
+      }
+    }
+    blanks();
+    if (peek() != ']') return error("']' is missing");
+    ++at_;
+    out.steps_.push_back(std::move(step));
+    return {};
+  }
+
+  using FilterPtr = std::shared_ptr<const JsonPath::Filter>;
+  using Op = JsonPath::Filter::Op;
+
+  Result<FilterPtr> combine(Op op, std::string_view sign, Result<FilterPtr> (PathParser::*next)()) {
+    if (++depth_ > 100) return error("the filter is nested too deep");
+    auto left = (this->*next)();
+    while (left) {
+      blanks();
+      if (!take(sign)) break;
+      auto right = (this->*next)();
+      if (!right) return right;
+      auto both = std::make_shared<JsonPath::Filter>();
+      both->op = op;
+      both->left = *std::move(left);
+      both->right = *std::move(right);
+      left = FilterPtr(std::move(both));
+    }
+    --depth_;
+    return left;
+  }
+  Result<FilterPtr> either() { return combine(Op::either, "||", &PathParser::both); }
+  Result<FilterPtr> both() { return combine(Op::both, "&&", &PathParser::unary); }
+
+  Result<FilterPtr> unary() {
+    if (++depth_ > 100) return error("the filter is nested too deep");
+    blanks();
+    if (peek() == '!') {
+      ++at_;
+      auto inner = unary();
+      if (!inner) return inner;
+      auto node = std::make_shared<JsonPath::Filter>();
+      node->op = Op::negate;
+      node->left = *std::move(inner);
+      --depth_;
+      return FilterPtr(std::move(node));
+    }
+    if (peek() == '(') {
+      ++at_;
+      auto inner = either();
+      if (!inner) return inner;
+      blanks();
+      if (peek() != ')') return error("')' is missing");
+      ++at_;
+      --depth_;
+      return inner;
+    }
+    auto node = std::make_shared<JsonPath::Filter>();
+    if (auto a = operand(node->a); !a) return std::unexpected(a.error());
+    blanks();
+    static constexpr std::pair<std::string_view, Op> kSigns[] = {{"==", Op::equal},      {"!=", Op::unequal}, {"<=", Op::less_equal},
+                                                                 {">=", Op::greater_equal}, {"<", Op::less},     {">", Op::greater},
+                                                                 {"in ", Op::in},         {"nin ", Op::not_in}};
+    node->op = Op::exists;
+    for (const auto& [sign, op] : kSigns)
+      if (take(sign)) {
+        node->op = op;
+        if (auto b = operand(node->b); !b) return std::unexpected(b.error());
+        break;
+      }
+    --depth_;
+    return FilterPtr(std::move(node));
+  }
+
+  Result<void> operand(JsonPath::Filter::Operand& out) {
+    blanks();
+    const char c = peek();
+    if (c == '$' || c == '@') {
+      out.from_root = c == '$';
+      auto inner = path(true);
+      if (!inner) return std::unexpected(inner.error());
+      out.path = *std::move(inner);
+      return {};
+    }
+    if (c == '\'' || c == '"') {
+      auto text = quoted();
+      if (!text) return error("a quoted text has no end");
+      out.literal = Json(*std::move(text));
+      return {};
+    }
+    if (c == '[') {
+      const std::size_t from = at_;
+      while (at_ < text_.size() && text_[at_] != ']') ++at_;
+      std::string list(text_.substr(from, at_ == text_.size() ? at_ - from : ++at_ - from));
+      for (char& ch : list)
+        if (ch == '\'') ch = '"';
+      auto value = Json::parse(list);
+      if (!value) return error("the list cannot be read");
+      out.literal = *std::move(value);
+      return {};
+    }
+    const std::size_t from = at_;
+    while (at_ < text_.size() && (std::isalnum(static_cast<unsigned char>(text_[at_])) || text_[at_] == '.' || text_[at_] == '-' || text_[at_] == '+'))
+      ++at_;
+    auto value = Json::parse(text_.substr(from, at_ - from));
+    if (!value) return error("a path, text, number, true, false or null is expected");
+    out.literal = *std::move(value);
+    return {};
+  }
+
+  std::string_view text_;
+  std::size_t at_ = 0;
+  int depth_ = 0;
+};
+
+Result<JsonPath> JsonPath::parse(std::string_view text) {
+  PathParser parser(text);
+  return parser.path(false);
+}
+
+namespace {
+const Json* item_at(const Json& value, std::int64_t index) {
+  const auto& items = value.items();
+  const auto size = static_cast<std::int64_t>(items.size());
+  if (index < 0) index += size;
+  return index >= 0 && index < size ? &items[static_cast<std::size_t>(index)] : nullptr;
+}
+}  // namespace
+
+void JsonPath::collect(const Json& at, std::size_t step, const Json& root, Json::Array& out) const {
+  if (step == steps_.size()) {
+    out.push_back(at);
+    return;
+  }
+  const Step& s = steps_[step];
+  const auto each_child = [&](auto&& use) {
+    if (at.is_array())
+      for (const Json& item : at.as_array()) use(item);
+    else if (at.is_object())
+      for (const auto& member : at.as_object()) use(member.value);
+  };
+  switch (s.kind) {
+    case Step::Kind::member:
+      if (const Json* value = at.find(s.names[0])) {
+        collect(*value, step + 1, root, out);
+      }
+      break;
+    case Step::Kind::members: {
+      if (!at.is_object()) break;
+      Json::Object picked;
+      for (const std::string& name : s.names)
+        if (const Json* value = at.find(name)) picked.set(name, *value);
+      collect(Json(std::move(picked)), step + 1, root, out);
+      break;
+    }
+    case Step::Kind::index:
+    case Step::Kind::indexes:
+      for (const std::int64_t index : s.indexes)
+        if (const Json* value = item_at(at, index)) collect(*value, step + 1, root, out);
+      break;
+    case Step::Kind::slice: {
+      const auto size = static_cast<std::int64_t>(at.items().size());
+      std::int64_t from = s.from.value_or(0), to = s.to.value_or(size);
+      if (from < 0) from = std::max<std::int64_t>(0, from + size);
+      if (to < 0) to += size;
+      for (std::int64_t i = from; i < std::min(to, size); ++i) collect(at.items()[static_cast<std::size_t>(i)], step + 1, root, out);
+      break;
+    }
+    case Step::Kind::wildcard: each_child([&](const Json& child) { collect(child, step + 1, root, out); }); break;
+    case Step::Kind::descent:
+      collect(at, step + 1, root, out);
+      each_child([&](const Json& child) {
+        if (child.is_array() || child.is_object()) collect(child, step, root, out);
+      });
+      break;
+    case Step::Kind::filter:
+      if (at.is_array()) {
+        each_child([&](const Json& child) {
+          if (s.filter->accepts(child, root)) collect(child, step + 1, root, out);
+        });
+      } else if (at.is_object() && s.filter->accepts(at, root)) {
+        collect(at, step + 1, root, out);
+      }
+      break;
+  }
+}
+
+std::optional<Json> JsonPath::select(const Json& root) const {
+  if (definite_) {
+    const Json* at = &root;
+    for (const Step& s : steps_) {
+      at = s.kind == Step::Kind::member ? at->find(s.names[0]) : item_at(*at, s.indexes[0]);
+      if (!at) return std::nullopt;
+    }
+    return *at;
+  }
+  // The definite beginning of an indefinite path must exist; what follows may find nothing.
+  const Json* at = &root;
+  std::size_t step = 0;
+  for (; step < steps_.size(); ++step) {
+    const Step& s = steps_[step];
+    if (s.kind != Step::Kind::member && s.kind != Step::Kind::index) break;
+    at = s.kind == Step::Kind::member ? at->find(s.names[0]) : item_at(*at, s.indexes[0]);
+    if (!at) return std::nullopt;
+  }
+  Json::Array out;
+  collect(*at, step, root, out);
+  return Json(std::move(out));
+}
+
+std::optional<Json> JsonPath::assign_at(const std::vector<Step>& steps, std::size_t step, const Json* at, const Json& value) {
+  if (step == steps.size()) return value;
+  const Step& s = steps[step];
+  if (s.kind == Step::Kind::member) {
+    if (at && !at->is_null() && !at->is_object()) return std::nullopt;
+    Json::Object members = at && at->is_object() ? at->as_object() : Json::Object{};
+    auto inner = assign_at(steps, step + 1, members.find(s.names[0]), value);
+    if (!inner) return std::nullopt;
+    members.set(s.names[0], *std::move(inner));
+    return Json(std::move(members));
+  }
+  const Json* item = at ? item_at(*at, s.indexes[0]) : nullptr;
+  if (!item) return std::nullopt;
+  auto inner = assign_at(steps, step + 1, item, value);
+  if (!inner) return std::nullopt;
+  Json::Array items = at->as_array();
+  items[static_cast<std::size_t>(s.indexes[0])] = *std::move(inner);
+  return Json(std::move(items));
+}
+
+std::optional<Json> JsonPath::assign(const Json& root, const Json& value) const {
+  assert(reference_);
+  return assign_at(steps_, 0, &root, value);
+}
+
+}  // namespace snapward::query

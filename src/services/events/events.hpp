@@ -1,0 +1,91 @@
+// EventBridge: buses, rules, schedules, targets. An accepted event is matched, and every matched target is delivered to in the same
+// turn, hence in the same commit: an execution started by a rule is there exactly if its event was accepted. The execution's name is
+// made of the event's id, so the same event twice starts one execution.
+// What fails is kept (table events.deliveries) and tried again with back-off until the target's retry policy ends it, then goes to its
+// dead-letter queue. Sources: EventBridge API Reference; User Guide, "Event retry policy and using dead-letter queues".
+#pragma once
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "events/pattern.hpp"
+#include "events/schedule.hpp"
+#include "services/service.hpp"
+
+namespace snapward::services::events {
+
+class Events final : public Service {
+ public:
+  explicit Events(Environment& env);
+  void restore() override;
+
+  // An event that a service of this cloud makes, onto its region's default bus.
+  void publish(const std::string& region, const Json& event);
+
+ private:
+  struct Rule {
+    std::string name, region, bus, pattern_text, schedule_text, state = "ENABLED", description, role_arn;
+    std::optional<snapward::events::Pattern> pattern;
+    std::optional<snapward::events::Schedule> schedule;
+    Instant created, last_fired;
+    std::optional<engine::Loop::TimerId> timer;
+    std::vector<Json> targets;
+    Json tags = Json(Json::Array{});
+    [[nodiscard]] Json to_row() const;
+  };
+  struct Bus {
+    std::string name, region;
+    Instant created;
+    std::string description;
+    std::map<std::string, Rule, std::less<>> rules;
+  };
+  struct Delivery {
+    std::string id, region, rule_arn, rule_name;
+    Json target;
+    Json event;
+    Instant first;
+    std::int64_t attempts = 0;
+    [[nodiscard]] Json to_row() const;
+  };
+
+  Reply create_event_bus(const Call&);
+  Reply delete_event_bus(const Call&);
+  Reply describe_event_bus(const Call&);
+  Reply list_event_buses(const Call&);
+  Reply put_rule(const Call&);
+  Reply delete_rule(const Call&);
+  Reply describe_rule(const Call&);
+  Reply list_rules(const Call&);
+  Reply set_rule_state(const Call&, const char* state);
+  Reply put_targets(const Call&);
+  Reply remove_targets(const Call&);
+  Reply list_targets(const Call&);
+  Reply rule_names_by_target(const Call&);
+  Reply put_events(const Call&);
+  static Reply test_pattern(const Call&);
+  Reply tag(const Call&);
+  Reply untag(const Call&);
+  Reply list_tags(const Call&);
+
+  Bus& default_bus(const std::string& region);
+  std::expected<Bus*, cloud::Error> find_bus(const Call&, std::string_view name);
+  std::expected<Rule*, cloud::Error> find_rule(const Call&);
+  Rule* rule_by_arn(const std::string& arn);
+  [[nodiscard]] std::string bus_arn(const Bus& bus) const;
+  [[nodiscard]] std::string rule_arn(const Rule& rule) const;
+  [[nodiscard]] Json rule_json(const Rule& rule) const;
+  void store(const Rule& rule);
+  void dispatch(Bus& bus, const Json& event);
+  void arm(Rule& rule);
+  void fire(const std::string& region, const std::string& bus, const std::string& rule);
+  void deliver(const Rule& rule, const Json& event);
+  void attempt(Delivery delivery);
+  void failed(Delivery delivery, const cloud::Error& error);
+  void bury(const Delivery& delivery, const cloud::Error& error, const char* exhausted);
+  std::expected<Call, cloud::Error> call_for(const Delivery& delivery) const;
+
+  std::map<std::pair<std::string, std::string>, Bus> buses_;  // region, name
+};
+
+}  // namespace snapward::services::events

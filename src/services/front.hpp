@@ -1,0 +1,39 @@
+// Front: the wire in front of a cloud. It finds out from a request which service, region and operation it means (the SigV4 scope, the
+// target, the Action: all regions share one port), checks the signature, decodes, calls the cloud on the loop, waits until what was
+// done is durable, and encodes the answer.
+//
+// Threads: handle() runs on the server's thread; the encoding function it answers with too. Only the call itself is on the loop.
+#pragma once
+#include <functional>
+#include <map>
+#include <string>
+
+#include "cloud/cloud.hpp"
+#include "engine/ledger.hpp"
+#include "engine/loop.hpp"
+#include "wire/http.hpp"
+
+namespace snapward::services {
+
+struct FrontOptions {
+  std::string default_region = "us-east-1";        // of requests that are not signed
+  std::map<std::string, std::string> secret_keys;  // access key → secret; empty: any key is accepted, unchecked
+};
+
+class Front {
+ public:
+  using Answer = std::function<wire::HttpResponse()>;
+  using Respond = std::function<void(Answer)>;
+
+  Front(engine::Loop& loop, engine::Ledger& ledger, cloud::Cloud& cloud, FrontOptions options)
+      : loop_(loop), ledger_(ledger), cloud_(cloud), options_(std::move(options)) {}
+  void handle(wire::HttpRequest request, Respond respond);
+
+ private:
+  engine::Loop& loop_;
+  engine::Ledger& ledger_;
+  cloud::Cloud& cloud_;
+  FrontOptions options_;
+};
+
+}  // namespace snapward::services

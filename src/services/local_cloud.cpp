@@ -1,0 +1,52 @@
+#include "services/local_cloud.hpp"
+
+#include <fmt/format.h>
+
+#include "services/iam/iam.hpp"
+#include "services/rbin/rbin.hpp"
+#include "services/regions.hpp"
+#include "services/sns/sns.hpp"
+#include "services/sqs/sqs.hpp"
+#include "services/sts/sts.hpp"
+
+namespace snapward::services {
+
+LocalCloud::LocalCloud(engine::Loop& loop, engine::Ledger& ledger, Outbound& outbound, LocalCloudOptions options)
+    : env_{.loop = loop, .ledger = ledger, .account = std::move(options.account), .base_url = std::move(options.base_url), .cloud = this, .publish = {}},
+      executions_(std::make_unique<engine::Executions>(loop, ledger, *this)) {
+  const auto add = [this](auto service) {
+    auto* raw = service.get();
+    services_[raw->name()] = std::move(service);
+    return raw;
+  };
+  ec2_ = add(std::make_unique<ec2::Ec2>(env_, options.ec2));
+  events_ = add(std::make_unique<events::Events>(env_));
+  lambda_ = add(std::make_unique<lambda::Lambda>(env_));
+  add(std::make_unique<states::States>(env_, *executions_));
+  add(std::make_unique<sns::Sns>(env_, outbound));
+  add(std::make_unique<sqs::Sqs>(env_));
+  add(std::make_unique<sts::Sts>(env_));
+  add(std::make_unique<iam::Iam>(env_));
+  const auto* bin = add(std::make_unique<rbin::Rbin>(env_));
+  ec2_->recycle_bin = [bin](const std::string& region, const Json& tags) { return bin->keeps(region, tags); };
+  env_.publish = [this](const std::string& region, const Json& event) { events_->publish(region, event); };
+}
+
+LocalCloud::~LocalCloud() = default;
+
+void LocalCloud::restore() {
+  for (const auto& [name, service] : services_) service->restore();
+}
+
+Task<Reply> LocalCloud::call(Call call) {
+  const auto service = services_.find(call.service);
+  if (service == services_.end()) co_return cloud::error("NotImplemented", fmt::format("Snapward's local cloud has no service '{}'.", call.service), 501);
+  if (!is_region(call.region)) co_return cloud::error("UnrecognizedClientException", fmt::format("The region '{}' does not exist.", call.region), 400);
+  if (!witness_) co_return co_await service->second->handle(std::move(call));
+  const Call seen = call;
+  Reply reply = co_await service->second->handle(std::move(call));
+  witness_(seen, reply);
+  co_return reply;
+}
+
+}  // namespace snapward::services

@@ -1,0 +1,52 @@
+// LocalCloud: AWS in this process. It owns the services, routes Calls to them and is itself a Cloud; everything runs on the loop.
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+
+#include "engine/executions.hpp"
+#include "services/ec2/ec2.hpp"
+#include "services/events/events.hpp"
+#include "services/lambda/lambda.hpp"
+#include "services/outbound.hpp"
+#include "services/service.hpp"
+#include "services/states/states.hpp"
+
+namespace snapward::services {
+
+struct LocalCloudOptions {
+  std::string account = "000000000000";
+  std::string base_url = "http://127.0.0.1:4566";
+  ec2::Behaviour ec2;
+};
+
+class LocalCloud final : public cloud::Cloud {
+ public:
+  LocalCloud(engine::Loop& loop, engine::Ledger& ledger, Outbound& outbound, LocalCloudOptions options);
+  ~LocalCloud() override;
+
+  // Reads back everything after a restart; once, before the first call.
+  void restore();
+
+  Task<Reply> call(Call call) override;
+
+  // Sees every call and its answer; for reports and the demonstration's bookkeeping.
+  using Witness = std::function<void(const Call& call, const Reply& reply)>;
+  void set_witness(Witness witness) { witness_ = std::move(witness); }
+
+  [[nodiscard]] const std::string& account() const { return env_.account; }
+  ec2::Ec2& ec2() { return *ec2_; }
+  lambda::Lambda& lambda() { return *lambda_; }
+  engine::Executions& executions() { return *executions_; }
+
+ private:
+  Environment env_;
+  Witness witness_;
+  std::unique_ptr<engine::Executions> executions_;
+  std::map<std::string, std::unique_ptr<Service>, std::less<>> services_;
+  ec2::Ec2* ec2_ = nullptr;  // these are among services_
+  events::Events* events_ = nullptr;
+  lambda::Lambda* lambda_ = nullptr;
+};
+
+}  // namespace snapward::services

@@ -1,0 +1,53 @@
+#include "services/service.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "base/text.hpp"
+
+namespace snapward::services {
+
+Task<Reply> Service::handle(Call call) {
+  if (const auto found = sync_.find(call.operation); found != sync_.end()) co_return found->second(call);
+  if (const auto found = async_.find(call.operation); found != async_.end()) co_return co_await found->second(std::move(call));
+  co_return cloud::error("NotImplemented", fmt::format("Snapward's local cloud does not implement {}:{}.", name_, call.operation), 501);
+}
+
+void Service::each_row(const std::string& table, const std::function<void(const std::string&, const Json&)>& use) {
+  for (const auto& row : env_.ledger.scan(name_ + '.' + table, {})) {
+    const auto json = Json::parse(row.value);
+    if (json)
+      use(row.key, *json);
+    else
+      spdlog::error("row {} of {}.{} cannot be read: {}", row.key, name_, table, json.error().message);
+  }
+}
+
+std::string page_token(const std::string& position) { return base64_encode("p1:" + position); }
+std::optional<std::string> page_position(std::string_view token) {
+  const auto bytes = base64_decode(token);
+  if (!bytes || !bytes->starts_with("p1:")) return std::nullopt;
+  return bytes->substr(3);
+}
+
+Json merge_tags(const Json& tags, const Json& added, const char* key, const char* value) {
+  Json::Array out = tags.items();
+  for (const Json& tag : added.items()) {
+    const Json fresh = Json::object({{key, tag[key]}, {value, tag[value].is_null() ? Json("") : tag[value]}});
+    const auto same = std::find_if(out.begin(), out.end(), [&](const Json& t) { return t[key] == tag[key]; });
+    if (same == out.end())
+      out.push_back(fresh);
+    else
+      *same = fresh;
+  }
+  return out;
+}
+
+Json remove_tags(const Json& tags, const Json& keys, const char* key) {
+  Json::Array out;
+  for (const Json& tag : tags.items())
+    if (std::find(keys.items().begin(), keys.items().end(), tag[key]) == keys.items().end()) out.push_back(tag);
+  return out;
+}
+
+}  // namespace snapward::services

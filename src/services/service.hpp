@@ -1,0 +1,68 @@
+// Service: one AWS service of the local cloud, JSON in, JSON out. Each lives in a folder of its own and registers what it answers;
+// everything it does not answer is refused with a clear error, never with a wrong success.
+//
+// All of it runs on the loop. State is kept in memory and written through to the ledger, row by row, in the same turn.
+#pragma once
+#include <functional>
+#include <map>
+#include <string>
+
+#include "cloud/cloud.hpp"
+#include "engine/ledger.hpp"
+#include "engine/loop.hpp"
+
+namespace snapward::services {
+
+using cloud::Call;
+using cloud::Reply;
+
+// What every service is given.
+struct Environment {
+  engine::Loop& loop;
+  engine::Ledger& ledger;
+  std::string account;
+  std::string base_url;             // "http://127.0.0.1:4566": what queue URLs begin with
+  cloud::Cloud* cloud = nullptr;    // the local cloud itself, for services that call others
+  // Puts an AWS service's own event on its region's default bus.
+  std::function<void(const std::string& region, Json event)> publish;
+};
+
+class Service {
+ public:
+  Service(std::string name, Environment& env) : env_(env), name_(std::move(name)) {}
+  virtual ~Service() = default;
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+
+  [[nodiscard]] const std::string& name() const { return name_; }
+  virtual Task<Reply> handle(Call call);
+  virtual void restore() {}  // reads its rows after a restart
+
+ protected:
+  using Sync = std::function<Reply(const Call&)>;
+  using Async = std::function<Task<Reply>(Call)>;
+  void on(std::string operation, Sync handler) { sync_[std::move(operation)] = std::move(handler); }
+  void on_async(std::string operation, Async handler) { async_[std::move(operation)] = std::move(handler); }
+
+  // Rows of this service: table "ec2.snapshots" is save("snapshots", …).
+  void save(const std::string& table, const std::string& key, const Json& value) { env_.ledger.put(name_ + '.' + table, key, value.dump()); }
+  void drop(const std::string& table, const std::string& key) { env_.ledger.erase(name_ + '.' + table, key); }
+  void each_row(const std::string& table, const std::function<void(const std::string& key, const Json& value)>& use);
+
+  Environment& env_;
+
+ private:
+  std::string name_;
+  std::map<std::string, Sync, std::less<>> sync_;
+  std::map<std::string, Async, std::less<>> async_;
+};
+
+// A token that hides where the next page begins, and back; nothing when it is not one of ours.
+std::string page_token(const std::string& position);
+std::optional<std::string> page_position(std::string_view token);
+
+// Tags as most services keep them: [{Key, Value}] with keys replaced, or removed.
+Json merge_tags(const Json& tags, const Json& added, const char* key = "Key", const char* value = "Value");
+Json remove_tags(const Json& tags, const Json& keys, const char* key = "Key");
+
+}  // namespace snapward::services

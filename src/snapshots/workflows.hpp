@@ -1,0 +1,30 @@
+// Workflows: the state machines of workflows/*.asl.json, which are data, and their deployment to a cloud: topic, role, machine and rule
+// in each region, by the Cloud port. Deploying again changes only what differs.
+#pragma once
+#include <expected>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "base/task.hpp"
+#include "cloud/cloud.hpp"
+#include "snapshots/settings.hpp"
+
+namespace snapward::snapshots {
+
+// The text of a built-in workflow: "primary", "dr", "reconcile".
+std::string_view workflow_text(std::string_view name);
+
+// ${Name} replaced by its value, as SAM's DefinitionSubstitutions do; unknown names stay.
+std::string substitute(std::string_view text, const std::map<std::string, std::string, std::less<>>& values);
+
+struct DeployedRegion {
+  std::string region, topic_arn, machine_arn, reconcile_arn;
+};
+struct Deployment {
+  DeployedRegion primary, dr;
+};
+
+Task<std::expected<Deployment, cloud::Error>> deploy(cloud::Cloud& cloud, std::string account, Settings settings);
+
+}  // namespace snapward::snapshots

@@ -1,0 +1,167 @@
+// SQLite behind Store. One writing and one reading connection to a database in WAL mode with synchronous=FULL: a commit is on stable
+// storage when it returns, and readers never wait for it.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sqlite3.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <mutex>
+
+#include "store/store.hpp"
+
+namespace snapward::store {
+
+namespace {
+
+struct CloseDb {
+  void operator()(sqlite3* db) const { sqlite3_close_v2(db); }
+};
+struct FinalizeStatement {
+  void operator()(sqlite3_stmt* s) const { sqlite3_finalize(s); }
+};
+using Db = std::unique_ptr<sqlite3, CloseDb>;
+using Statement = std::unique_ptr<sqlite3_stmt, FinalizeStatement>;
+
+// Resets a statement when its use ends, so that it holds no lock.
+struct Use {
+  sqlite3_stmt* s;
+  explicit Use(const Statement& statement) : s(statement.get()) {}
+  Use(const Use&) = delete;
+  Use& operator=(const Use&) = delete;
+  ~Use() {
+    sqlite3_reset(s);
+    sqlite3_clear_bindings(s);
+  }
+  void bind(int at, std::string_view bytes) const {
+    // An empty value is a value, not NULL.
+    sqlite3_bind_blob(s, at, bytes.empty() ? "" : bytes.data(), static_cast<int>(bytes.size()), SQLITE_STATIC);
+  }
+  [[nodiscard]] std::string column(int at) const {
+    const auto* bytes = static_cast<const char*>(sqlite3_column_blob(s, at));
+    return {bytes ? bytes : "", static_cast<std::size_t>(sqlite3_column_bytes(s, at))};
+  }
+};
+
+class SqliteStore final : public Store {
+ public:
+  ~SqliteStore() override {
+    if (lock_ >= 0) close(lock_);
+  }
+
+  Result<void> open(const std::string& folder) {
+    const std::string lock_file = folder + "/lock";
+    lock_ = ::open(lock_file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (lock_ < 0) return fail(ErrorCode::unavailable, fmt::format("cannot write in the data folder '{}': {}", folder, strerror(errno)));
+    if (flock(lock_, LOCK_EX | LOCK_NB) != 0)
+      return fail(ErrorCode::unavailable, fmt::format("the data folder '{}' is in use by another snapward; stop it, or choose another with --data", folder));
+    path_ = folder + "/snapward.db";
+    if (auto opened = connect(writer_); !opened) return opened;
+    if (auto made = execute("PRAGMA journal_mode=WAL"); !made) return made;
+    if (auto made = execute("PRAGMA synchronous=FULL"); !made) return made;
+    if (auto made = execute("CREATE TABLE IF NOT EXISTS rows (tbl BLOB NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (tbl, key)) WITHOUT ROWID"); !made)
+      return made;
+    if (auto opened = connect(reader_); !opened) return opened;
+    return prepare();
+  }
+
+  Result<void> commit(const std::vector<Write>& writes) override {
+    if (auto begun = execute("BEGIN IMMEDIATE"); !begun) return begun;
+    for (const Write& w : writes) {
+      const Use use(w.value ? put_ : erase_);
+      use.bind(1, w.table);
+      use.bind(2, w.key);
+      if (w.value) use.bind(3, *w.value);
+      if (sqlite3_step(use.s) != SQLITE_DONE) {
+        auto problem = error(writer_, "cannot write");
+        sqlite3_exec(writer_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
+        return problem;
+      }
+    }
+    auto done = execute("COMMIT");
+    if (!done) sqlite3_exec(writer_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
+    return done;
+  }
+
+  Result<std::optional<std::string>> get(std::string_view table, std::string_view key) override {
+    const Use use(get_);
+    use.bind(1, table);
+    use.bind(2, key);
+    const int rc = sqlite3_step(use.s);
+    if (rc == SQLITE_ROW) return std::optional(use.column(0));
+    if (rc == SQLITE_DONE) return std::optional<std::string>();
+    return error(reader_, "cannot read");
+  }
+
+  Result<std::vector<Row>> scan(std::string_view table, const Range& range) override {
+    const Use use(range.newest_first ? (range.to.empty() ? down_open_ : down_) : (range.to.empty() ? up_open_ : up_));
+    use.bind(1, table);
+    use.bind(2, range.from);
+    if (!range.to.empty()) use.bind(3, range.to);
+    std::vector<Row> out;
+    while (out.size() < range.limit) {
+      const int rc = sqlite3_step(use.s);
+      if (rc == SQLITE_DONE) break;
+      if (rc != SQLITE_ROW) return error(reader_, "cannot read");
+      out.push_back({use.column(0), use.column(1)});
+    }
+    return out;
+  }
+
+ private:
+  std::unexpected<Error> error(const Db& db, std::string_view what) const {
+    const int code = sqlite3_errcode(db.get()) & 0xFF;
+    const bool corrupt = code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
+    const char* advice = corrupt             ? "the file is damaged: restore it from a backup"
+                         : code == SQLITE_FULL ? "the disk is full: free some space, work goes on by itself"
+                                               : "check the disk and its permissions";
+    return fail(corrupt ? ErrorCode::corrupt : ErrorCode::unavailable, fmt::format("{} '{}': {}; {}", what, path_, sqlite3_errmsg(db.get()), advice));
+  }
+
+  Result<void> connect(Db& db) {
+    sqlite3* raw = nullptr;
+    const int rc = sqlite3_open_v2(path_.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+    db.reset(raw);
+    if (rc != SQLITE_OK) return error(db, "cannot open");
+    sqlite3_busy_timeout(raw, 5000);
+    return {};
+  }
+
+  Result<void> execute(const char* sql) {
+    if (sqlite3_exec(writer_.get(), sql, nullptr, nullptr, nullptr) != SQLITE_OK) return error(writer_, "cannot write");
+    return {};
+  }
+
+  Result<void> prepare() {
+    const std::tuple<Db*, Statement*, const char*> all[] = {
+        {&writer_, &put_, "INSERT INTO rows VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value"},
+        {&writer_, &erase_, "DELETE FROM rows WHERE tbl = ?1 AND key = ?2"},
+        {&reader_, &get_, "SELECT value FROM rows WHERE tbl = ?1 AND key = ?2"},
+        {&reader_, &up_, "SELECT key, value FROM rows WHERE tbl = ?1 AND key >= ?2 AND key < ?3 ORDER BY key"},
+        {&reader_, &up_open_, "SELECT key, value FROM rows WHERE tbl = ?1 AND key >= ?2 ORDER BY key"},
+        {&reader_, &down_, "SELECT key, value FROM rows WHERE tbl = ?1 AND key >= ?2 AND key < ?3 ORDER BY key DESC"},
+        {&reader_, &down_open_, "SELECT key, value FROM rows WHERE tbl = ?1 AND key >= ?2 ORDER BY key DESC"},
+    };
+    for (const auto& [db, statement, sql] : all) {
+      sqlite3_stmt* raw = nullptr;
+      if (sqlite3_prepare_v3(db->get(), sql, -1, SQLITE_PREPARE_PERSISTENT, &raw, nullptr) != SQLITE_OK) return error(*db, "cannot prepare");
+      statement->reset(raw);
+    }
+    return {};
+  }
+
+  std::string path_;
+  int lock_ = -1;
+  Db writer_, reader_;  // before the statements: those go first
+  Statement put_, erase_, get_, up_, up_open_, down_, down_open_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Store>> open_sqlite(const std::string& folder) {
+  auto store = std::make_unique<SqliteStore>();
+  if (auto opened = store->open(folder); !opened) return std::unexpected(opened.error());
+  return std::unique_ptr<Store>(std::move(store));
+}
+
+}  // namespace snapward::store

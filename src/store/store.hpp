@@ -1,0 +1,47 @@
+// Store: durable tables of rows, ordered by key. One interface, one test suite (store_test.cpp), several implementations.
+//
+// A commit is all or nothing, and durable when it returns. One thread commits; one other thread may read at the same time.
+// Errors: unavailable (disk full, read-only, another process holds the data; trying again later may help), corrupt (it will not).
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.hpp"
+
+namespace snapward::store {
+
+struct Write {
+  std::string table, key;
+  std::optional<std::string> value;  // nothing: the row is erased
+};
+
+struct Row {
+  std::string key, value;
+};
+
+// Keys in [from, to); an empty `to` means no end.
+struct Range {
+  std::string from, to;
+  std::size_t limit = static_cast<std::size_t>(-1);
+  bool newest_first = false;  // descending keys
+
+  static Range prefix(std::string_view prefix);  // every key that begins so
+};
+
+class Store {
+ public:
+  virtual ~Store() = default;
+  virtual Result<void> commit(const std::vector<Write>& writes) = 0;
+  virtual Result<std::optional<std::string>> get(std::string_view table, std::string_view key) = 0;
+  virtual Result<std::vector<Row>> scan(std::string_view table, const Range& range) = 0;
+};
+
+std::unique_ptr<Store> open_memory();
+
+// A file `snapward.db` in an existing folder, made when missing. Refuses a folder that another process holds open.
+Result<std::unique_ptr<Store>> open_sqlite(const std::string& folder);
+
+}  // namespace snapward::store

@@ -1,0 +1,44 @@
+// Trims the AWS API models of the pinned aws-sdk package to what the codecs read: shapes, names, locations.
+// usage: node models.mjs APIS_DIR OUT
+// OUT: one line of JSON, {"ec2": [offset, length], ...} (bytes after that line), then the services' JSON texts one after another,
+// so that the program can parse a service on its first use only.
+import {readFileSync, writeFileSync} from 'node:fs';
+
+const services = {
+  ec2: 'ec2-2016-11-15', sns: 'sns-2010-03-31', sqs: 'sqs-2012-11-05', states: 'states-2016-11-23', events: 'eventbridge-2015-10-07',
+  lambda: 'lambda-2015-03-31', s3: 's3-2006-03-01', iam: 'iam-2010-05-08', sts: 'sts-2011-06-15', rbin: 'rbin-2021-06-15',
+  ebs: 'ebs-2019-11-02', dlm: 'dlm-2018-01-12', scheduler: 'scheduler-2021-06-30', logs: 'logs-2014-03-28',
+  cloudformation: 'cloudformation-2010-05-15',
+};
+const kept = new Set(['type', 'required', 'locationName', 'location', 'queryName', 'flattened', 'shape', 'payload', 'streaming',
+  'timestampFormat', 'xmlAttribute', 'resultWrapper', 'wrapper', 'idempotencyToken', 'eventstream', 'jsonvalue']);
+
+function shape(s) {
+  const out = {};
+  for (const [key, value] of Object.entries(s)) if (kept.has(key)) out[key] = value;
+  if (s.members) out.members = Object.fromEntries(Object.entries(s.members).map(([name, m]) => [name, shape(m)]));
+  for (const part of ['member', 'key', 'value']) if (s[part]) out[part] = shape(s[part]);
+  if (s.xmlNamespace?.uri) out.xmlNamespace = s.xmlNamespace.uri;
+  return out;
+}
+
+const [apis, target] = process.argv.slice(2);
+const index = {};
+const texts = [];
+let offset = 0;
+for (const [name, file] of Object.entries(services)) {
+  const api = JSON.parse(readFileSync(`${apis}/${file}.min.json`, 'utf8'));
+  const m = api.metadata;
+  const text = JSON.stringify({
+    protocol: m.protocol, jsonVersion: m.jsonVersion, targetPrefix: m.targetPrefix, apiVersion: m.apiVersion, xmlNamespace: m.xmlNamespace,
+    serviceId: m.serviceId, queryCompatible: m.awsQueryCompatible !== undefined || undefined,
+    operations: Object.fromEntries(Object.entries(api.operations).map(([op, o]) => [op, {
+      method: o.http?.method, uri: o.http?.requestUri, input: o.input && shape(o.input), output: o.output && shape(o.output)}])),
+    shapes: Object.fromEntries(Object.entries(api.shapes).map(([s, o]) => [s, shape(o)])),
+  });
+  const size = Buffer.byteLength(text);
+  index[name] = [offset, size];
+  offset += size;
+  texts.push(text);
+}
+writeFileSync(target, JSON.stringify(index) + '\n' + texts.join(''));
