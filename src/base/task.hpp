@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <utility>
 
 namespace snapward {
@@ -89,21 +90,58 @@ Task<T> Promise<T>::get_return_object() {
 }
 inline Task<void> Promise<void>::get_return_object() { return Task<void>(std::coroutine_handle<Promise<void>>::from_promise(*this)); }
 
-// A coroutine that starts at once and frees itself.
+// A coroutine that starts at once and frees itself; its scope knows it until then.
 struct Detached {
-  struct promise_type {
-    static Detached get_return_object() noexcept { return {}; }
-    static std::suspend_never initial_suspend() noexcept { return {}; }
-    static std::suspend_never final_suspend() noexcept { return {}; }
-    static void return_void() noexcept {}
-    [[noreturn]] static void unhandled_exception() noexcept { std::terminate(); }
-  };
+  struct promise_type;
 };
 }  // namespace task_detail
 
-// Runs a task on its own, now, up to its first wait; nobody hears of its end but `done`.
+// TaskScope: where tasks run on their own. It outlives none of them: what is still suspended when the scope ends is destroyed, so that
+// nothing resumes into a world that is gone. One thread at a time, as all tasks.
+class TaskScope {
+ public:
+  TaskScope() = default;
+  TaskScope(const TaskScope&) = delete;
+  TaskScope& operator=(const TaskScope&) = delete;
+  ~TaskScope() {
+    while (!roots_.empty()) std::coroutine_handle<>::from_address(*roots_.begin()).destroy();
+  }
+
+  // Runs a task, now, up to its first wait; `done` hears of its end.
+  template <class T, class Done>
+  void spawn(Task<T> task, Done done) {
+    run(*this, std::move(task), std::move(done));
+  }
+  void spawn(Task<void> task) { run(*this, std::move(task), [] {}); }
+  [[nodiscard]] std::size_t unfinished() const { return roots_.size(); }
+
+ private:
+  friend struct task_detail::Detached::promise_type;
+  template <class T, class Done>
+  static task_detail::Detached run(TaskScope&, Task<T> task, Done done);
+  std::set<void*> roots_;
+};
+
+namespace task_detail {
+struct Detached::promise_type {
+  template <class... Rest>
+  explicit promise_type(TaskScope& owner, Rest&&...) : scope(owner) {
+    scope.roots_.insert(std::coroutine_handle<promise_type>::from_promise(*this).address());
+  }
+  promise_type(const promise_type&) = delete;
+  promise_type& operator=(const promise_type&) = delete;
+  ~promise_type() { scope.roots_.erase(std::coroutine_handle<promise_type>::from_promise(*this).address()); }
+  static Detached get_return_object() noexcept { return {}; }
+  static std::suspend_never initial_suspend() noexcept { return {}; }
+  static std::suspend_never final_suspend() noexcept { return {}; }
+  static void return_void() noexcept {}
+  [[noreturn]] static void unhandled_exception() noexcept { std::terminate(); }
+  TaskScope& scope;
+};
+}  // namespace task_detail
+
 template <class T, class Done>
-task_detail::Detached spawn(Task<T> task, Done done) {
+task_detail::Detached TaskScope::run(TaskScope&, Task<T> task, Done done) {
   if constexpr (std::is_void_v<T>) {
     co_await std::move(task);
     done();
@@ -111,7 +149,6 @@ task_detail::Detached spawn(Task<T> task, Done done) {
     done(co_await std::move(task));
   }
 }
-inline task_detail::Detached spawn(Task<void> task) { co_await std::move(task); }
 
 // One value handed over once, from a callback to a coroutine: `co_await future` gets what `future.set(...)` gives. Copies share it.
 template <class T>

@@ -62,7 +62,7 @@ class Demo {
     std::optional<cloud::Reply> reply;
     for (int i = 0; i < 50; ++i) {  // the scene is set through the same throttled door
       reply.reset();
-      spawn(world_.cloud.call({service, region, operation, input}), [&](cloud::Reply r) { reply = std::move(r); });
+      world_.loop.spawn(world_.cloud.call({service, region, operation, input}), [&](cloud::Reply r) { reply = std::move(r); });
       world_.loop.settle();
       if (reply && *reply) return **std::move(reply);
       world_.loop.advance_to(clock_, clock_.now() + std::chrono::seconds(1));
@@ -77,7 +77,7 @@ class Demo {
     audit_ = std::make_unique<snapshots::Audit>(
         settings_, [this](const std::string& region) { return inspect(region); }, [this](const cloud::Snapshot& s) { return managed_.contains(s.volume_id) && !s.description.starts_with("Created by CreateImage("); });
     bool deployed = false;
-    spawn(snapshots::deploy(world_.cloud, world_.cloud.account(), settings_), [&](const auto& d) {
+    world_.loop.spawn(snapshots::deploy(world_.cloud, world_.cloud.account(), settings_), [&](const auto& d) {
       deployed = d.has_value();
       if (d) deployment_ = *d;
     });

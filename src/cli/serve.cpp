@@ -145,7 +145,7 @@ int serve(const Options& o) {
   };
   world.loop.post([&] {
     if (o.no_workflows) return ready();
-    spawn(snapshots::deploy(world.cloud, o.account, o.settings), [&](const auto& deployed) {
+    world.loop.spawn(snapshots::deploy(world.cloud, o.account, o.settings), [&](const auto& deployed) {
       if (deployed) return ready();
       exit_code = fail_with(fmt::format("the workflows could not be deployed: {}", deployed.error().message));
       world.loop.stop();

@@ -167,7 +167,7 @@ void Executions::invoke(const std::string& arn, std::int64_t task) {
   if (!call) return answer(std::unexpected(call.error()), false);
   const bool waits = !command.token.empty();
   // `machine` keeps the resource alive whatever happens to the execution meanwhile.
-  spawn(cloud_.call(*std::move(call)), [answer, machine = live.machine, resource = command.resource, context, waits](const cloud::Reply& reply) {
+  loop_.spawn(cloud_.call(*std::move(call)), [answer, machine = live.machine, resource = command.resource, context, waits](const cloud::Reply& reply) {
     answer(outcome_of(*resource, reply, context), waits);
   });
 }

@@ -39,6 +39,13 @@ class Loop {
   void cancel(TimerId id) { timers_.erase(id); }
   Task<void> sleep(Duration delay);
 
+  // Runs a task on its own; `done` hears of its end. What is unfinished when the loop goes is dropped.
+  template <class T, class Done>
+  void spawn(Task<T> task, Done done) {
+    tasks_.spawn(std::move(task), std::move(done));
+  }
+  void spawn(Task<void> task) { tasks_.spawn(std::move(task)); }
+
   // Called at the end of every turn, when all that was ready has run: where commits are made.
   void set_turn_end(Work work) { turn_end_ = std::move(work); }
 
@@ -66,6 +73,8 @@ class Loop {
   std::condition_variable wake_;
   std::deque<Work> posted_;
   bool stopping_ = false;
+
+  TaskScope tasks_;  // last: tasks go before what they wait on
 };
 
 }  // namespace snapward::engine

@@ -85,7 +85,7 @@ void Front::handle(wire::HttpRequest request, Respond respond) {
   if (!decoded) return refuse(decoded.error());
   loop_.post([this, service = to.service, protocol, operation = decoded->operation, region = to.region, input = std::move(decoded->input), respond = std::move(respond), id]() mutable {
     cloud::Call call{service->name, region, operation->name, std::move(input)};
-    spawn(cloud_.call(std::move(call)), [this, service, protocol, operation, respond, id](const cloud::Reply& reply) {
+    loop_.spawn(cloud_.call(std::move(call)), [this, service, protocol, operation, respond, id](const cloud::Reply& reply) {
       ledger_.after_commit([=] {
         respond([=] { return reply ? wire::encode_reply(*service, protocol, *operation, *reply, id) : wire::encode_error(service, protocol, reply.error(), id); });
       });

@@ -25,7 +25,7 @@ std::string kind_word(const Json& value) {
 }
 }  // namespace
 
-Decoded<Json> json_in(const Service& service, Protocol protocol, const Ref& ref, const Json& wire, const std::string& path) {
+Decoded<Json> json_in(const Service& service, Protocol protocol, const Ref& ref, const Json& wire, const std::string& path, Reading reading) {
   const Shape& shape = *ref.shape;
   const auto mismatch = [&](const char* expected) {
     return std::unexpected(bad_type(service, protocol, path, wire.is_string() ? wire.as_string() : kind_word(wire), expected));
@@ -39,10 +39,10 @@ Decoded<Json> json_in(const Service& service, Protocol protocol, const Ref& ref,
         const Json* value = wire.find(name);
         const std::string at = path.empty() ? name : path + '.' + name;
         if (!value || value->is_null()) {
-          if (member.required) return std::unexpected(missing_parameter(service, protocol, at));
+          if (member.required && reading == Reading::request) return std::unexpected(missing_parameter(service, protocol, at));
           continue;
         }
-        auto decoded = json_in(service, protocol, member.ref, *value, at);
+        auto decoded = json_in(service, protocol, member.ref, *value, at, reading);
         if (!decoded) return decoded;
         out.set(member.name, *std::move(decoded));
       }
@@ -52,7 +52,7 @@ Decoded<Json> json_in(const Service& service, Protocol protocol, const Ref& ref,
       if (!wire.is_array()) return mismatch("a list");
       Json::Array out;
       for (std::size_t i = 0; i < wire.as_array().size(); ++i) {
-        auto decoded = json_in(service, protocol, shape.item, wire.as_array()[i], fmt::format("{}.{}.member", path, i + 1));
+        auto decoded = json_in(service, protocol, shape.item, wire.as_array()[i], fmt::format("{}.{}.member", path, i + 1), reading);
         if (!decoded) return decoded;
         out.push_back(*std::move(decoded));
       }
@@ -62,7 +62,7 @@ Decoded<Json> json_in(const Service& service, Protocol protocol, const Ref& ref,
       if (!wire.is_object()) return mismatch("a map");
       Json::Object out;
       for (const auto& [key, value] : wire.as_object()) {
-        auto decoded = json_in(service, protocol, shape.value, value, path + '.' + key);
+        auto decoded = json_in(service, protocol, shape.value, value, path + '.' + key, reading);
         if (!decoded) return decoded;
         out.set(key, *std::move(decoded));
       }

@@ -137,7 +137,7 @@ std::expected<DecodedCall, ApiError> decode_request(const Service& service, cons
     auto body = Json::parse(request.body.empty() ? "{}" : std::string_view(request.body));
     if (!body) return std::unexpected(ApiError{"SerializationException", body.error().message, 400, {}});
     if (!operation->input) return DecodedCall{operation, Json(Json::Object{})};
-    auto input = json_in(service, protocol, operation->input_ref, *body, "");
+    auto input = json_in(service, protocol, operation->input_ref, *body, "", Reading::request);
     if (!input) return std::unexpected(input.error());
     return DecodedCall{operation, *std::move(input)};
   }
@@ -165,8 +165,6 @@ HttpResponse encode_reply(const Service& service, Protocol protocol, const Opera
     case Protocol::rest_json:
     case Protocol::rest_xml:
       response = encode_rest_reply(service, operation, output);
-      if (!response.body.empty() && !response.headers.find("content-type"))
-        response.headers.add("Content-Type", protocol == Protocol::rest_json ? "application/json" : "application/xml");
       break;
     case Protocol::json:
       response.headers.add("Content-Type", json_content_type(service));
@@ -251,8 +249,6 @@ HttpRequest encode_request(const Service& service, const Operation& operation, c
     case Protocol::rest_json:
     case Protocol::rest_xml:
       request = encode_rest(service, operation, input);
-      if (!request.body.empty() && !request.headers.find("content-type"))
-        request.headers.add("Content-Type", service.protocol == Protocol::rest_json ? "application/json" : "application/xml");
       break;
     case Protocol::json:
       request.headers.add("Content-Type", json_content_type(service));
@@ -299,7 +295,7 @@ std::expected<Json, ApiError> decode_reply(const Service& service, const Operati
   if (service.protocol == Protocol::json) {
     const auto body = Json::parse(response.body.empty() ? "{}" : std::string_view(response.body));
     if (!body) return std::unexpected(ApiError{"SerializationException", "unreadable answer: " + body.error().message, 502, {}});
-    return json_in(service, Protocol::json, operation.output_ref, *body, "");
+    return json_in(service, Protocol::json, operation.output_ref, *body, "", Reading::answer);
   }
   pugi::xml_document xml;
   if (!xml.load_buffer(response.body.data(), response.body.size(), pugi::parse_default | pugi::parse_ws_pcdata_single))

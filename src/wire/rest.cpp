@@ -30,6 +30,8 @@ std::string label(const std::string& segment) { return segment.substr(1, segment
 
 using Pairs = std::vector<std::pair<std::string, std::string>>;
 
+std::string header_name(const Member& m) { return m.ref.location_name.empty() ? m.name : m.ref.location_name; }
+
 // How well a request fits an operation's template: labels bound, and a score (more literal segments and fixed query wins).
 struct Fit {
   std::map<std::string, std::string> labels;
@@ -72,11 +74,12 @@ std::optional<Fit> fits(const Operation& op, const HttpRequest& request, const s
       bool there = false;
       for (const auto& [n, v] : query) there = there || n == m.ref.location_name;
       if (!there) return std::nullopt;
+    } else if (m.required && m.ref.location == Location::header && !request.headers.find(header_name(m))) {
+      return std::nullopt;  // CopyObject is PutObject with a source
     }
   return fit;
 }
 
-std::string header_name(const Member& m) { return m.ref.location_name.empty() ? m.name : m.ref.location_name; }
 Protocol body_protocol(const Service& service) { return service.protocol; }
 
 TimestampFormat query_format(const Service&, const Ref& ref) {
@@ -128,11 +131,24 @@ std::string encode_body(const Service& service, const Operation& op, const Ref& 
   return xml_document(service, root, ref, body_part(shape, value));
 }
 
+// A document has the protocol's type; a raw payload has the type its caller gives it.
+void put_content_type(const Service& service, const Shape& shape, const std::string& body, Headers& headers) {
+  const auto payload = std::find_if(shape.members.begin(), shape.members.end(), [&](const Member& m) { return m.name == shape.payload; });
+  if (body.empty() || headers.find("content-type") || (payload != shape.members.end() && raw_payload(payload->ref))) return;
+  headers.add("Content-Type", service.protocol == Protocol::rest_json ? "application/json" : "application/xml");
+}
+
 void put_headers(const Shape& shape, const Json& value, Headers& headers) {
   for (const Member& m : shape.members) {
     const Json* item = value.find(m.name);
     if (!item || item->is_null()) continue;
-    if (m.ref.location == Location::header) headers.add(header_name(m), scalar_text(m.ref, *item, header_format(m.ref)));
+    if (m.ref.location == Location::header && m.ref.shape->type == ShapeType::list) {
+      std::vector<std::string> parts;
+      for (const Json& part : item->items()) parts.push_back(scalar_text(m.ref.shape->item, part, header_format(m.ref.shape->item)));
+      headers.add(header_name(m), join(parts, ","));
+    } else if (m.ref.location == Location::header) {
+      headers.add(header_name(m), scalar_text(m.ref, *item, header_format(m.ref)));
+    }
     if (m.ref.location == Location::headers && item->is_object())
       for (const auto& [key, text] : item->as_object()) headers.add(m.ref.location_name + key, std::string(text.string_or()));
   }
@@ -141,8 +157,15 @@ void put_headers(const Shape& shape, const Json& value, Headers& headers) {
 void read_headers(const Shape& shape, const Headers& headers, Json::Object& out) {
   for (const Member& m : shape.members) {
     if (m.ref.location == Location::header) {
-      if (const std::string* text = headers.find(header_name(m)))
+      const std::string* text = headers.find(header_name(m));
+      if (text && m.ref.shape->type == ShapeType::list) {
+        Json::Array parts;
+        for (const std::string& part : split(*text, ','))
+          if (auto value = scalar_value(m.ref.shape->item, trim(part))) parts.push_back(*std::move(value));
+        out.set(m.name, std::move(parts));
+      } else if (text) {
         if (auto value = scalar_value(m.ref, *text)) out.set(m.name, *std::move(value));
+      }
     } else if (m.ref.location == Location::headers) {
       Json::Object entries;
       for (const auto& [name, text] : headers.list)
@@ -154,7 +177,7 @@ void read_headers(const Shape& shape, const Headers& headers, Json::Object& out)
 }
 
 // Reads a body into the members that travel in it.
-Decoded<Json::Object> read_body(const Service& service, const Shape& shape, const std::string& body, bool strict) {
+Decoded<Json::Object> read_body(const Service& service, const Shape& shape, const std::string& body, Reading reading) {
   Json::Object out;
   const Protocol protocol = body_protocol(service);
   const auto malformed = [&](std::string what) {
@@ -166,7 +189,7 @@ Decoded<Json::Object> read_body(const Service& service, const Shape& shape, cons
     if (protocol == Protocol::rest_json) {
       const auto parsed = Json::parse(body);
       if (!parsed) return malformed(parsed.error().message);
-      return json_in(service, protocol, ref, *parsed, "");
+      return json_in(service, protocol, ref, *parsed, "", reading);
     }
     pugi::xml_document xml;
     if (!xml.load_buffer(body.data(), body.size(), pugi::parse_default | pugi::parse_ws_pcdata_single)) return malformed("");
@@ -181,7 +204,7 @@ Decoded<Json::Object> read_body(const Service& service, const Shape& shape, cons
         auto value = document(m.ref);
         if (!value) return std::unexpected(value.error());
         out.set(m.name, *std::move(value));
-      } else if (strict && m.required) {
+      } else if (reading == Reading::request && m.required) {
         return std::unexpected(missing_parameter(service, protocol, m.name));
       }
     }
@@ -192,7 +215,7 @@ Decoded<Json::Object> read_body(const Service& service, const Shape& shape, cons
   for (const Member& m : shape.members)
     if (m.ref.location == Location::body) part.members.push_back(m);
   part.type = ShapeType::structure;
-  if (!strict)
+  if (reading == Reading::answer)
     for (Member& m : part.members) m.required = false;
   Ref ref;
   ref.shape = &part;
@@ -219,7 +242,8 @@ Decoded<DecodedCall> decode_rest(const Service& service, const HttpRequest& requ
   Fit best_fit;
   for (const auto& [name, op] : service.operations) {
     auto fit = fits(op, request, path, query);
-    if (fit && (!best || fit->score > best_fit.score)) {
+    // Some operations of S3 have a deprecated twin of the same method and path; the newer one has the longer name.
+    if (fit && (!best || fit->score > best_fit.score || (fit->score == best_fit.score && name.size() > best->name.size()))) {
       best = &op;
       best_fit = *std::move(fit);
     }
@@ -258,7 +282,7 @@ Decoded<DecodedCall> decode_rest(const Service& service, const HttpRequest& requ
       }
     }
     read_headers(shape, request.headers, input);
-    auto body = read_body(service, shape, request.body, true);
+    auto body = read_body(service, shape, request.body, Reading::request);
     if (!body) return std::unexpected(body.error());
     for (const auto& [name, value] : *body) input.set(name, value);
     for (const Member& m : shape.members)
@@ -298,6 +322,7 @@ HttpRequest encode_rest(const Service& service, const Operation& op, const Json&
     }
     put_headers(*op.input, input, request.headers);
     request.body = encode_body(service, op, op.input_ref, input, true);
+    put_content_type(service, *op.input, request.body, request.headers);
   }
   request.target = path + query;
   return request;
@@ -310,6 +335,7 @@ HttpResponse encode_rest_reply(const Service& service, const Operation& op, cons
     if (m.ref.location == Location::status_code) response.status = static_cast<int>(output[m.name].integer_or(200));
   put_headers(*op.output, output, response.headers);
   response.body = encode_body(service, op, op.output_ref, output, false);
+  put_content_type(service, *op.output, response.body, response.headers);
   return response;
 }
 
@@ -319,7 +345,7 @@ Json decode_rest_reply(const Service& service, const Operation& op, const HttpRe
   read_headers(*op.output, response.headers, out);
   for (const Member& m : op.output->members)
     if (m.ref.location == Location::status_code) out.set(m.name, response.status);
-  if (auto body = read_body(service, *op.output, response.body, false))
+  if (auto body = read_body(service, *op.output, response.body, Reading::answer))
     for (const auto& [name, value] : *body) out.set(name, value);
   return out;
 }

@@ -90,7 +90,7 @@ class Ec2 final : public Service {
   Json lock_json(const Snapshot&) const;
   void schedule(const Snapshot&);
   void complete(const std::string& id);
-  void remove(const std::string& id);
+  void remove(std::string id);  // a copy: the id may be the very snapshot's own
   void announce(const Snapshot&);
   void announce_batch(const std::string& batch);
   void emit(const std::string& region, std::string detail_type, Json resources, Json detail);

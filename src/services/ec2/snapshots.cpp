@@ -222,7 +222,7 @@ void Ec2::complete(const std::string& id) {
   if (!batch.empty()) announce_batch(batch);
 }
 
-void Ec2::remove(const std::string& id) {
+void Ec2::remove(std::string id) {
   snapshots_.erase(id);
   drop("snapshots", id);
 }

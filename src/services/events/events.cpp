@@ -478,7 +478,7 @@ void Events::attempt(Delivery d) {
   }
   auto call = call_for(d);
   if (!call) return bury(d, call.error(), "");
-  spawn(env_.cloud->call(*std::move(call)), [this, d = std::move(d)](const Reply& reply) mutable {
+  env_.loop.spawn(env_.cloud->call(*std::move(call)), [this, d = std::move(d)](const Reply& reply) mutable {
     // The execution of this event is there already: it was delivered before.
     const bool done = reply || reply.error().code == "ExecutionAlreadyExists";
     if (!done) return failed(std::move(d), reply.error());
@@ -512,7 +512,7 @@ void Events::bury(const Delivery& d, const cloud::Error& error, const char* exha
   const cloud::Kind kind = cloud::kind_of(error);
   attributes.set("ERROR_CODE", attribute(kind == cloud::Kind::not_found ? "NO_RESOURCE" : kind == cloud::Kind::denied ? "NO_PERMISSIONS" : kind == cloud::Kind::throttled ? "THROTTLING" : "SDK_CLIENT_ERROR"));
   if (*exhausted) attributes.set("EXHAUSTED_RETRY_CONDITION", attribute(exhausted));
-  spawn(env_.cloud->call({"sqs", queue->region, "SendMessage",
+  env_.loop.spawn(env_.cloud->call({"sqs", queue->region, "SendMessage",
                           Json::object({{"QueueUrl", fmt::format("{}/{}/{}", env_.base_url, queue->account, queue->resource)}, {"MessageBody", d.event.dump()}, {"MessageAttributes", std::move(attributes)}})}),
         [](const Reply& reply) {
           if (!reply) spdlog::warn("a dead letter could not be queued: {}", reply.error().message);

@@ -55,7 +55,7 @@ Task<Reply> Lambda::invoke(Call call) {
   if (type == "DryRun") co_return Json::object({{"StatusCode", 204}});
   InvocationContext context{.region = call.region, .request_id = env_.loop.entropy().uuid()};
   if (type == "Event") {
-    spawn(found->second(*event, context), [name](const auto& outcome) {
+    env_.loop.spawn(found->second(*event, context), [name](const auto& outcome) {
       if (!outcome) spdlog::warn("function {}: {}: {}", name, outcome.error().type, outcome.error().message);
     });
     co_return Json::object({{"StatusCode", 202}});

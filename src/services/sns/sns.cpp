@@ -296,7 +296,7 @@ void Sns::send(Delivery d) {
 
 void Sns::attempt(const std::string& id) {
   const auto found = deliveries_.find(id);
-  if (found != deliveries_.end()) spawn(deliver(found->second));
+  if (found != deliveries_.end()) env_.loop.spawn(deliver(found->second));
 }
 
 Json Sns::envelope(const Delivery& d, const Subscription& s) const {
@@ -377,7 +377,7 @@ void Sns::settle(Delivery d, const std::string& failure) {
     const auto policy = Json::parse(s->second.attributes["RedrivePolicy"].string_or("{}"));
     const auto queue = policy ? Arn::parse((*policy)["deadLetterTargetArn"].string_or()) : std::nullopt;
     if (!queue) return;
-    spawn(env_.cloud->call({"sqs", queue->region, "SendMessage",
+    env_.loop.spawn(env_.cloud->call({"sqs", queue->region, "SendMessage",
                             Json::object({{"QueueUrl", fmt::format("{}/{}/{}", env_.base_url, queue->account, queue->resource)}, {"MessageBody", envelope(d, s->second).dump()}})}),
           [](const Reply& reply) {
             if (!reply) spdlog::warn("a dead letter could not be queued: {}", reply.error().message);

@@ -1,0 +1,305 @@
+// Transcripts: a definition, the outcomes of its tasks, and the history that users read.
+#include "asl/execution.hpp"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+
+namespace snapward::asl {
+namespace {
+
+const Instant kStart = *parse_iso("2026-01-01T00:00:00Z");
+
+// Runs a machine on virtual time: answers each InvokeTask with the next outcome of its script, fires each timer when nothing else is left.
+class Transcript {
+ public:
+  explicit Transcript(const std::string& definition, const std::string& input = "{}") {
+    auto compiled = compile_text(definition);
+    EXPECT_TRUE(compiled.machine) << describe(compiled.diagnostics);
+    if (!compiled.machine) return;
+    info_.arn = "arn:aws:states:us-west-2:1:execution:M:e";
+    info_.name = "e";
+    info_.machine_arn = "arn:aws:states:us-west-2:1:stateMachine:M";
+    info_.machine_name = "M";
+    info_.region = "us-west-2";
+    info_.input_text = input;
+    info_.input = *Json::parse(input);
+    info_.started = kStart;
+    execution = std::make_unique<Execution>(compiled.machine, info_);
+    feed({.kind = Input::Kind::started, .at = kStart, .seed = 1, .id = 0, .value = {}, .error = {}, .cause = {}});
+  }
+
+  void feed(Input input) {
+    inputs.push_back(input);
+    now_ = input.at;
+    Step step = execution->step(input);
+    for (auto& event : step.history) history.push_back(event);
+    for (auto& command : step.commands) {
+      if (command.kind == Command::Kind::invoke_task) tasks.push_back(command);
+      if (command.kind == Command::Kind::cancel_task) std::erase_if(tasks, [&](const Command& t) { return t.id == command.id; });
+      if (command.kind == Command::Kind::start_timer) timers[command.id] = command.deadline;
+      if (command.kind == Command::Kind::cancel_timer) timers.erase(command.id);
+      if (command.kind == Command::Kind::finish) ++finishes;
+    }
+  }
+  void succeed(const std::string& value) { answer({.kind = Input::Kind::task_succeeded, .at = now_, .seed = 2, .id = 0, .value = *Json::parse(value), .error = {}, .cause = {}}); }
+  void fail(const std::string& error, const std::string& cause = "because") {
+    answer({.kind = Input::Kind::task_failed, .at = now_, .seed = 3, .id = 0, .value = {}, .error = error, .cause = cause});
+  }
+  // Fires the earliest timer; gives how long it took.
+  Duration wait() {
+    EXPECT_FALSE(timers.empty());
+    auto first = timers.begin();
+    for (auto t = timers.begin(); t != timers.end(); ++t)
+      if (t->second < first->second) first = t;
+    const Duration span = first->second - now_;
+    const std::int64_t id = first->first;
+    const Instant at = first->second;
+    timers.erase(first);
+    feed({.kind = Input::Kind::timer_fired, .at = at, .seed = 4, .id = id, .value = {}, .error = {}, .cause = {}});
+    return span;
+  }
+  // "PassStateEntered PassStateExited …", each with its id's predecessor where it is not the one before.
+  [[nodiscard]] std::string transcript() const {
+    std::string out;
+    for (const auto& e : history) {
+      out += (out.empty() ? "" : " ") + std::string(e.type);
+      if (e.previous != e.id - 1) out += "<" + std::to_string(e.previous);
+    }
+    return out;
+  }
+  [[nodiscard]] std::string output() const { return execution->output_text(); }
+
+  std::unique_ptr<Execution> execution;
+  std::vector<HistoryEvent> history;
+  std::vector<Input> inputs;
+  std::deque<Command> tasks;
+  std::map<std::int64_t, Instant> timers;
+  int finishes = 0;
+  ExecutionInfo info_;
+
+ private:
+  void answer(Input input) {
+    ASSERT_FALSE(tasks.empty());
+    input.id = tasks.front().id;
+    tasks.pop_front();
+    feed(std::move(input));
+  }
+  Instant now_;
+};
+
+TEST(Execution, PassesDataThrough) {
+  Transcript run(R"x({"StartAt":"A","States":{"A":{"Type":"Pass","InputPath":"$.a","Parameters":{"x.$":"$.n","y":1},"ResultPath":"$.r","OutputPath":"$.r","Next":"B"},"B":{"Type":"Pass","Result":[1],"End":true}}})x",
+          R"x({"a":{"n":5}})x");
+  EXPECT_EQ(run.transcript(), "ExecutionStarted PassStateEntered<0 PassStateExited PassStateEntered PassStateExited ExecutionSucceeded");
+  EXPECT_EQ(run.history[2].body["output"].as_string(), R"x({"x":5,"y":1})x");
+  EXPECT_EQ(run.output(), "[1]");
+  EXPECT_EQ(run.finishes, 1);
+}
+
+TEST(Execution, ResultPathKeepsTheRawInput) {
+  Transcript run(R"x({"StartAt":"A","States":{"A":{"Type":"Pass","InputPath":null,"Result":7,"ResultPath":"$.deep.r","End":true}}})x", R"x({"a":1})x");
+  EXPECT_EQ(run.output(), R"x({"a":1,"deep":{"r":7}})x");
+  Transcript discard(R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Result":7,"ResultPath":null,"End":true}}})x", R"x({"a":1})x");
+  EXPECT_EQ(discard.output(), R"x({"a":1})x");
+  Transcript clash(R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Result":7,"ResultPath":"$.a.b","End":true}}})x", R"x({"a":1})x");
+  EXPECT_EQ(clash.execution->failure().error, "States.ResultPathMatchFailure");
+}
+
+constexpr const char* kTask = R"x({"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:lambda:us-west-2:1:function:f","TimeoutSeconds":60,"ResultPath":"$.r","End":true}}})x";
+
+TEST(Execution, LambdaTasksHaveTheirOwnEvents) {
+  Transcript run(kTask, R"x({"a":1})x");
+  EXPECT_EQ(run.transcript(), "ExecutionStarted TaskStateEntered<0 LambdaFunctionScheduled LambdaFunctionStarted");
+  EXPECT_EQ(run.execution->waiting_for().size(), 1U);
+  run.succeed("2");
+  EXPECT_EQ(run.transcript(), "ExecutionStarted TaskStateEntered<0 LambdaFunctionScheduled LambdaFunctionStarted LambdaFunctionSucceeded TaskStateExited ExecutionSucceeded");
+  EXPECT_EQ(run.output(), R"x({"a":1,"r":2})x");
+  EXPECT_TRUE(run.timers.empty());
+}
+
+TEST(Execution, TaskTimesOut) {
+  Transcript run(kTask);
+  EXPECT_EQ(run.wait(), std::chrono::seconds(60));
+  EXPECT_EQ(run.execution->status(), Status::failed);
+  EXPECT_EQ(run.execution->failure().error, "States.Timeout");
+  EXPECT_TRUE(run.transcript().ends_with("LambdaFunctionTimedOut ExecutionFailed"));
+  EXPECT_TRUE(run.tasks.empty());  // cancelled
+}
+
+TEST(Execution, ALateAnswerChangesNothing) {
+  Transcript run(kTask);
+  const auto task = run.tasks.front();
+  run.wait();
+  const auto before = run.history.size();
+  run.feed({.kind = Input::Kind::task_succeeded, .at = kStart, .seed = 0, .id = task.id, .value = 1, .error = {}, .cause = {}});
+  run.feed({.kind = Input::Kind::started, .at = kStart, .seed = 0, .id = 0, .value = {}, .error = {}, .cause = {}});
+  EXPECT_EQ(run.history.size(), before);
+}
+
+TEST(Execution, RetriesWithBackOffThenCatches) {
+  Transcript run(R"x({"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:states:::aws-sdk:ec2:describeVolumes",
+    "Retry":[{"ErrorEquals":["Throttled"],"IntervalSeconds":2,"BackoffRate":3,"MaxAttempts":3,"MaxDelaySeconds":7}],
+    "Catch":[{"ErrorEquals":["States.ALL"],"ResultPath":"$.e","Next":"C"}],"End":true},"C":{"Type":"Pass","End":true}}})x", R"x({"a":1})x");
+  run.fail("Throttled");
+  EXPECT_EQ(run.wait(), std::chrono::seconds(2));
+  run.fail("Throttled");
+  EXPECT_EQ(run.wait(), std::chrono::seconds(6));
+  run.fail("Throttled");
+  EXPECT_EQ(run.wait(), std::chrono::seconds(7));
+  run.fail("Throttled", "enough");
+  EXPECT_EQ(run.output(), R"x({"a":1,"e":{"Error":"Throttled","Cause":"enough"}})x");
+  EXPECT_EQ(run.transcript(),
+            "ExecutionStarted TaskStateEntered<0 TaskScheduled TaskStarted TaskFailed TaskScheduled TaskStarted TaskFailed TaskScheduled TaskStarted TaskFailed "
+            "TaskScheduled TaskStarted TaskFailed TaskStateExited PassStateEntered PassStateExited ExecutionSucceeded");
+}
+
+TEST(Execution, StatesAllDoesNotCatchRuntimeAndDataLimit) {
+  const std::string definition = R"x({"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:states:::sns:publish","Catch":[{"ErrorEquals":["States.ALL"],"Next":"C"}],"End":true},"C":{"Type":"Pass","End":true}}})x";
+  Transcript run(definition);
+  run.fail("States.Runtime");
+  EXPECT_EQ(run.execution->status(), Status::failed);
+  Transcript large(definition);
+  large.succeed('"' + std::string(kMaxPayloadBytes, 'x') + '"');
+  EXPECT_EQ(large.execution->failure().error, "States.DataLimitExceeded");
+  Transcript fits(definition);
+  fits.succeed('"' + std::string(kMaxPayloadBytes - 2, 'x') + '"');
+  EXPECT_EQ(fits.execution->status(), Status::succeeded);
+}
+
+TEST(Execution, ChoosesAndWaits) {
+  const std::string definition = R"x({"StartAt":"C","States":{"C":{"Type":"Choice","Choices":[
+      {"And":[{"Variable":"$.n","NumericGreaterThan":1},{"Not":{"Variable":"$.n","NumericEqualsPath":"$.m"}}],"Next":"W"},{"Variable":"$.s","IsPresent":true,"Next":"W"}],"Default":"F"},
+      "W":{"Type":"Wait","SecondsPath":"$.n","Next":"S"},"S":{"Type":"Succeed"},"F":{"Type":"Fail","Error":"E","CausePath":"States.Format('n is {}', $.n)"}}})x";
+  Transcript run(definition, R"x({"n":2,"m":3})x");
+  EXPECT_EQ(run.wait(), std::chrono::seconds(2));
+  EXPECT_EQ(run.transcript(), "ExecutionStarted ChoiceStateEntered<0 ChoiceStateExited WaitStateEntered WaitStateExited SucceedStateEntered SucceedStateExited ExecutionSucceeded");
+  Transcript failing(definition, R"x({"n":1,"m":3})x");
+  EXPECT_EQ(failing.execution->failure().error, "E");
+  EXPECT_EQ(failing.execution->failure().cause, "n is 1");
+  Transcript missing(definition, R"x({"m":3})x");
+  EXPECT_EQ(missing.execution->failure().cause,
+            "An error occurred while executing the state 'C' (entered at the event id #2). Invalid path '$.n': The choice state's condition path references an invalid value.");
+}
+
+constexpr const char* kParallel = R"x({"StartAt":"P","States":{"P":{"Type":"Parallel","Branches":[
+  {"StartAt":"A","States":{"A":{"Type":"Task","Resource":"arn:aws:states:::sns:publish","End":true}}},
+  {"StartAt":"B","States":{"B":{"Type":"Wait","Seconds":5,"End":true}}}],"ResultSelector":{"first.$":"$[0]"},"End":true}}})x";
+
+TEST(Execution, ParallelWaitsForAllBranches) {
+  Transcript run(kParallel, "1");
+  EXPECT_EQ(run.transcript(), "ExecutionStarted ParallelStateEntered<0 ParallelStateStarted TaskStateEntered TaskScheduled TaskStarted WaitStateEntered<3");
+  run.succeed("\"a\"");
+  run.wait();
+  EXPECT_EQ(run.output(), R"x({"first":"a"})x");
+  EXPECT_TRUE(run.transcript().ends_with("WaitStateExited<7 ParallelStateSucceeded ParallelStateExited ExecutionSucceeded")) << run.transcript();
+}
+
+TEST(Execution, OneBranchFailingEndsTheOthers) {
+  Transcript run(kParallel, "1");
+  run.fail("E");
+  EXPECT_EQ(run.execution->status(), Status::failed);
+  EXPECT_TRUE(run.timers.empty());
+  EXPECT_TRUE(run.transcript().ends_with("TaskFailed<6 ParallelStateFailed ExecutionFailed")) << run.transcript();
+}
+
+TEST(Execution, MapRunsItemsWithinItsLimit) {
+  Transcript run(R"x({"StartAt":"M","States":{"M":{"Type":"Map","ItemsPath":"$.l","MaxConcurrency":2,"ItemSelector":{"i.$":"$$.Map.Item.Index","v.$":"$$.Map.Item.Value"},
+    "ItemProcessor":{"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:states:::sns:publish","End":true}}},"End":true}}})x", R"x({"l":["a","b","c"]})x");
+  EXPECT_EQ(run.tasks.size(), 2U);
+  EXPECT_EQ(run.tasks[1].parameters.dump(), R"x({"i":1,"v":"b"})x");
+  run.succeed("1");
+  EXPECT_EQ(run.tasks.size(), 2U);
+  run.succeed("2");
+  run.succeed("3");
+  EXPECT_EQ(run.output(), "[1,2,3]");
+}
+
+TEST(Execution, AFailingItemFailsTheMapAndAbortsTheRest) {
+  Transcript run(R"x({"StartAt":"M","States":{"M":{"Type":"Map","ItemProcessor":{"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:states:::sns:publish","End":true}}},"End":true}}})x", "[1,2]");
+  run.fail("E");
+  EXPECT_TRUE(run.transcript().find("MapIterationFailed MapIterationAborted") != std::string::npos) << run.transcript();
+  EXPECT_TRUE(run.transcript().ends_with("MapStateFailed ExecutionFailed")) << run.transcript();
+  EXPECT_TRUE(run.tasks.empty());
+}
+
+TEST(Execution, AThousandItemsDoNotGrowTheStack) {
+  std::string items = "[0";
+  for (int i = 1; i < 1000; ++i) items += "," + std::to_string(i);
+  Transcript run(R"x({"StartAt":"M","States":{"M":{"Type":"Map","ItemProcessor":{"StartAt":"P","States":{"P":{"Type":"Pass","End":true}}},"End":true}}})x", items + "]");
+  EXPECT_EQ(run.output(), items + "]");
+  EXPECT_EQ(run.history.size(), 4U + 4 * 1000 + 2);
+}
+
+TEST(Execution, ALoopEndsAtTheHistoryLimit) {
+  Transcript run(R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Next":"C"},"C":{"Type":"Choice","Choices":[{"Variable":"$","IsNull":true,"Next":"S"}],"Default":"A"},"S":{"Type":"Succeed"}}})x");
+  EXPECT_EQ(run.execution->status(), Status::failed);
+  EXPECT_LE(run.execution->events(), kMaxHistoryEvents);
+  EXPECT_EQ(run.execution->failure().cause, "The execution reached the maximum number of history events (25000).");
+}
+
+TEST(Execution, WaitsForATokenWithHeartbeats) {
+  Transcript run(R"x({"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:states:::sqs:sendMessage.waitForTaskToken","HeartbeatSeconds":10,"Parameters":{"QueueUrl":"q","MessageBody":{"token.$":"$$.Task.Token"}},"End":true}}})x");
+  const auto task = run.tasks.front();
+  EXPECT_EQ(task.parameters["MessageBody"]["token"].as_string(), task.token);
+  run.feed({.kind = Input::Kind::task_submitted, .at = kStart, .seed = 0, .id = task.id, .value = Json::object({{"MessageId", "m"}}), .error = {}, .cause = {}});
+  run.feed({.kind = Input::Kind::task_heartbeat, .at = kStart + std::chrono::seconds(8), .seed = 0, .id = task.id, .value = {}, .error = {}, .cause = {}});
+  EXPECT_EQ(run.wait(), std::chrono::seconds(10));
+  EXPECT_EQ(run.execution->failure().error, "States.HeartbeatTimeout");
+}
+
+TEST(Execution, StopsAndTimesOut) {
+  Transcript run(R"x({"StartAt":"W","TimeoutSeconds":9,"States":{"W":{"Type":"Wait","Seconds":100,"End":true}}})x");
+  EXPECT_EQ(run.wait(), std::chrono::seconds(9));
+  EXPECT_EQ(run.execution->status(), Status::timed_out);
+  EXPECT_TRUE(run.timers.empty());
+  Transcript stopped(R"x({"StartAt":"W","States":{"W":{"Type":"Wait","Seconds":100,"End":true}}})x");
+  stopped.feed({.kind = Input::Kind::aborted, .at = kStart, .seed = 0, .id = 0, .value = {}, .error = "E", .cause = "C"});
+  EXPECT_EQ(stopped.execution->status(), Status::aborted);
+  EXPECT_TRUE(stopped.transcript().ends_with("ExecutionAborted"));
+}
+
+TEST(Execution, AssignsVariables) {
+  Transcript run(R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Result":{"n":4},"Assign":{"x.$":"$.n"},"Next":"B"},"B":{"Type":"Pass","Parameters":{"y.$":"States.MathAdd($x, 1)"},"End":true}}})x");
+  EXPECT_EQ(run.output(), R"x({"y":5})x");
+}
+
+// The contract that recovery rests on: the same Inputs, through their journal form, give the same bytes.
+TEST(Execution, ReplayGivesTheSameHistory) {
+  const char* definition = R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Parameters":{"id.$":"States.UUID()","r.$":"States.MathRandom(1, 1000000)"},"ResultPath":"$.a","Next":"T"},
+    "T":{"Type":"Task","Resource":"arn:aws:states:::sns:publish","ResultPath":"$.t","Retry":[{"ErrorEquals":["States.ALL"],"JitterStrategy":"FULL"}],"Next":"W"},"W":{"Type":"Wait","Seconds":3,"End":true}}})x";
+  Transcript run(definition);
+  run.fail("E");
+  run.wait();
+  run.succeed("{}");
+  run.wait();
+  ASSERT_EQ(run.execution->status(), Status::succeeded);
+  Execution again(compile_text(definition).machine, run.info_);
+  std::vector<HistoryEvent> history;
+  for (const Input& input : run.inputs)
+    for (auto& event : again.step(Input::from_json(*Json::parse(input.to_json().dump()))).history) history.push_back(event);
+  ASSERT_EQ(history.size(), run.history.size());
+  for (std::size_t i = 0; i < history.size(); ++i) EXPECT_EQ(history[i].to_json().dump(), run.history[i].to_json().dump());
+}
+
+std::string problems(const std::string& definition) {
+  std::string out;
+  for (const auto& d : compile_text(definition).diagnostics) out += d.code + ' ' + d.location + '\n';
+  return out;
+}
+
+TEST(Definition, NamesEveryProblemWithItsPlace) {
+  EXPECT_EQ(problems("{"), "INVALID_JSON_DESCRIPTION /\n");
+  EXPECT_EQ(problems("{}"), "SCHEMA_VALIDATION_FAILED /\nSCHEMA_VALIDATION_FAILED /\n");
+  EXPECT_EQ(problems(R"x({"StartAt":"X","States":{"A":{"Type":"Pass","Next":"B","Bogus":1},"C":{"Type":"Task","End":true}}})x"),
+            "SCHEMA_VALIDATION_FAILED /States/A/Bogus\nSCHEMA_VALIDATION_FAILED /States/C\nMISSING_TRANSITION_TARGET /StartAt\nMISSING_TRANSITION_TARGET /States/A/Next\n"
+            "UNREACHABLE_STATE /States/A\nUNREACHABLE_STATE /States/C\n");
+  EXPECT_EQ(problems(R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Parameters":{"x.$":"nonsense"},"ResultPath":"$.a[*]","End":true}}})x"),
+            "SCHEMA_VALIDATION_FAILED /States/A/Parameters\nSCHEMA_VALIDATION_FAILED /States/A/ResultPath\n");
+  EXPECT_EQ(problems(R"x({"StartAt":"A","States":{"A":{"Type":"Task","Resource":"arn:aws:states:::sns:publish","Retry":[{"ErrorEquals":["States.ALL","X"]},{"ErrorEquals":["Y"],"MaxAttempts":-1}],"End":true}}})x"),
+            "SCHEMA_VALIDATION_FAILED /States/A/Retry[0]/ErrorEquals\nSCHEMA_VALIDATION_FAILED /States/A/Retry[0]/ErrorEquals\nSCHEMA_VALIDATION_FAILED /States/A/Retry[1]/MaxAttempts\n");
+  EXPECT_EQ(problems(R"x({"StartAt":"A","QueryLanguage":"JSONata","States":{"A":{"Type":"Succeed"}}})x"), "SCHEMA_VALIDATION_FAILED /QueryLanguage\n");
+}
+
+}  // namespace
+}  // namespace snapward::asl

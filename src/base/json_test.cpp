@@ -1,0 +1,67 @@
+#include "base/json.hpp"
+
+#include <gtest/gtest.h>
+
+namespace snapward {
+namespace {
+
+std::string round_trip(const std::string& text) {
+  const auto json = Json::parse(text);
+  return json ? json->dump() : "error: " + json.error().message;
+}
+
+TEST(Json, KeepsTheTextOfNumbers) {
+  for (const char* text : {"0", "-0", "1.0", "1e3", "0.1", "123456789012345678901234567890", "1e400", "-12.50"}) EXPECT_EQ(round_trip(text), text);
+}
+
+TEST(Json, KeepsTheOrderOfMembers) { EXPECT_EQ(round_trip(R"({"b":1,"a":{"z":[],"y":{}}})"), R"({"b":1,"a":{"z":[],"y":{}}})"); }
+
+TEST(Json, ALaterDuplicateWins) { EXPECT_EQ(round_trip(R"({"a":1,"b":2,"a":3})"), R"({"a":3,"b":2})"); }
+
+TEST(Json, FindsMembersOfLargeObjects) {
+  Json::Object object;
+  for (int i = 0; i < 100; ++i) object.set("key" + std::to_string(i), i);
+  object.set("key7", "seven");
+  EXPECT_TRUE(object.erase("key3"));
+  EXPECT_FALSE(object.erase("key3"));
+  EXPECT_EQ(object.size(), 99U);
+  EXPECT_EQ(object.find("key7")->as_string(), "seven");
+  EXPECT_EQ(object.find("key99")->as_integer(), 99);
+  EXPECT_EQ(object.find("key3"), nullptr);
+}
+
+TEST(Json, EscapesWhatMustBeEscaped) {
+  EXPECT_EQ(Json("a\"b\\c\n\t\x01\x7f/é").dump(), "\"a\\\"b\\\\c\\n\\t\\u0001\x7f/é\"");
+  EXPECT_EQ(round_trip("\"\\ud83d\\ude00\""), "\"😀\"");
+}
+
+TEST(Json, RefusesWhatIsNotJson) {
+  for (const char* text : {"", "{", "[1,]", "{\"a\" 1}", "nul", "01", "1 2", "\"\x80\"", "'a'", "{\"a\":1}x"}) EXPECT_FALSE(Json::parse(text)) << text;
+  EXPECT_FALSE(Json::parse(std::string(100'000, '[')));
+  EXPECT_TRUE(Json::parse(std::string(500, '[') + std::string(500, ']')));
+}
+
+TEST(Json, ComparesByValue) {
+  EXPECT_EQ(*Json::parse("[1, {\"a\":1.0,\"b\":2}]"), *Json::parse("[1.0, {\"b\":2,\"a\":1}]"));
+  EXPECT_FALSE(*Json::parse("{\"a\":1}") == *Json::parse("{\"a\":1,\"b\":2}"));
+  EXPECT_FALSE(Json("1") == Json(1));
+}
+
+TEST(Json, ReadsIntegersExactly) {
+  EXPECT_EQ(Json::number("1e3").as_integer(), 1000);
+  EXPECT_EQ(Json::number("1.5").as_integer(), std::nullopt);
+  EXPECT_EQ(Json::number("9223372036854775807").as_integer(), INT64_MAX);
+  EXPECT_EQ(Json::number("1e400").as_integer(), std::nullopt);
+}
+
+TEST(Json, CopiesShareAndMutationOfBuildersDoesNotShowThrough) {
+  Json::Object object{{"a", 1}};
+  const Json first(object);
+  object.set("a", 2);
+  EXPECT_EQ(first["a"].as_integer(), 1);
+  const Json second = first;
+  EXPECT_TRUE(second.identical(first));
+}
+
+}  // namespace
+}  // namespace snapward

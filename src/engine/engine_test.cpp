@@ -1,0 +1,285 @@
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <thread>
+
+#include "engine/executions.hpp"
+#include "engine/ledger.hpp"
+#include "engine/loop.hpp"
+
+namespace snapward::engine {
+namespace {
+
+TEST(Loop, RunsTimersInOrderOnVirtualTime) {
+  VirtualClock clock{Instant{}};
+  SeededEntropy entropy(1);
+  Loop loop(clock, entropy);
+  std::string seen;
+  loop.after(std::chrono::hours(2), [&] { seen += 'c'; });
+  loop.after(std::chrono::hours(1), [&] {
+    seen += 'a';
+    loop.after(std::chrono::minutes(30), [&] { seen += 'b'; });
+  });
+  const auto cancelled = loop.after(std::chrono::minutes(1), [&] { seen += 'x'; });
+  loop.cancel(cancelled);
+  loop.advance_to(clock, Instant{} + std::chrono::minutes(119));
+  EXPECT_EQ(seen, "ab");
+  loop.advance_to(clock, Instant{} + std::chrono::hours(3));
+  EXPECT_EQ(seen, "abc");
+}
+
+// A store whose commits can be made to fail.
+class FlakyStore final : public store::Store {
+ public:
+  Result<void> commit(const std::vector<store::Write>& writes) override {
+    if (failures > 0) {
+      --failures;
+      return fail(ErrorCode::unavailable, "no room");
+    }
+    ++commits;
+    return inner->commit(writes);
+  }
+  Result<std::optional<std::string>> get(std::string_view table, std::string_view key) override { return inner->get(table, key); }
+  Result<std::vector<store::Row>> scan(std::string_view table, const store::Range& range) override { return inner->scan(table, range); }
+  std::unique_ptr<store::Store> inner = store::open_memory();
+  int failures = 0, commits = 0;
+};
+
+TEST(Ledger, ReadsItsOwnWritesAndCommitsThemTogether) {
+  VirtualClock clock{Instant{}};
+  SeededEntropy entropy(1);
+  Loop loop(clock, entropy);
+  FlakyStore store;
+  Ledger ledger(store, loop, Ledger::Mode::inline_commits);
+  bool durable = false;
+  loop.post([&] {
+    ledger.put("t", "a", "1");
+    ledger.put("t", "c", "3");
+    ledger.after_commit([&] { durable = true; });
+    ledger.put("t", "b", "2");
+    ledger.erase("t", "c");
+    EXPECT_EQ(ledger.get("t", "a"), "1");
+    EXPECT_EQ(ledger.get("t", "c"), std::nullopt);
+    EXPECT_EQ(ledger.scan("t", {}).size(), 2U);
+    EXPECT_FALSE(durable);
+    EXPECT_EQ(store.commits, 0);
+  });
+  loop.settle();
+  EXPECT_TRUE(durable);
+  EXPECT_EQ(store.commits, 1);
+  EXPECT_EQ(*store.get("t", "b"), "2");
+}
+
+TEST(Ledger, HoldsEverythingBackUntilACommitSucceeds) {
+  VirtualClock clock{Instant{}};
+  SeededEntropy entropy(1);
+  Loop loop(clock, entropy);
+  FlakyStore store;
+  Ledger ledger(store, loop, Ledger::Mode::inline_commits);
+  store.failures = 3;
+  int done = 0;
+  loop.post([&] {
+    ledger.put("t", "a", "1");
+    ledger.after_commit([&] { ++done; });
+  });
+  loop.settle();
+  loop.post([&] {
+    ledger.put("t", "b", "2");
+    ledger.after_commit([&] { ++done; });
+    EXPECT_EQ(ledger.get("t", "a"), "1");
+  });
+  loop.settle();
+  EXPECT_EQ(done, 0);
+  EXPECT_FALSE(ledger.healthy());
+  loop.advance_to(clock, Instant{} + std::chrono::seconds(5));
+  EXPECT_EQ(done, 2);
+  EXPECT_TRUE(ledger.healthy());
+  EXPECT_EQ(*store.get("t", "b"), "2");
+}
+
+TEST(Ledger, ScansMergePendingWritesWithinTheLimit) {
+  VirtualClock clock{Instant{}};
+  SeededEntropy entropy(1);
+  Loop loop(clock, entropy);
+  FlakyStore store;
+  for (const char* key : {"a", "c", "e", "g"}) ASSERT_TRUE(store.inner->commit({{"t", key, "old"}}));
+  Ledger ledger(store, loop, Ledger::Mode::inline_commits);
+  loop.post([&] {
+    ledger.erase("t", "a");
+    ledger.put("t", "b", "new");
+    ledger.put("t", "e", "new");
+    std::string keys;
+    for (const auto& row : ledger.scan("t", {.from = "", .to = "", .limit = 3})) keys += row.key + row.value + ' ';
+    EXPECT_EQ(keys, "bnew cold enew ");
+    keys.clear();
+    for (const auto& row : ledger.scan("t", {.from = "", .to = "g", .limit = 2, .newest_first = true})) keys += row.key + row.value + ' ';
+    EXPECT_EQ(keys, "enew cold ");
+  });
+  loop.settle();
+}
+
+// With threads: what waits for durability runs after the commit, on the loop, in order.
+TEST(Ledger, CommitsInTheBackground) {
+  std::string folder = std::filesystem::temp_directory_path() / "snapward-ledger-XXXXXX";
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  auto store = store::open_sqlite(folder);
+  ASSERT_TRUE(store);
+  const SystemClock clock;
+  SeededEntropy entropy(1);
+  Loop loop(clock, entropy);
+  constexpr int kWriters = 4, kEach = 200;
+  std::vector<int> order;
+  {
+    Ledger ledger(**store, loop, Ledger::Mode::background_commits);
+    std::vector<std::thread> writers;
+    for (int w = 0; w < kWriters; ++w)
+      writers.emplace_back([&, w] {
+        for (int i = 0; i < kEach; ++i)
+          loop.post([&, w, i] {
+            ledger.put("t", std::to_string(w * kEach + i), "x");
+            ledger.after_commit([&, n = static_cast<int>(order.size())] {
+              order.push_back(n);
+              if (order.size() == kWriters * kEach) loop.stop();
+            });
+          });
+      });
+    loop.run();
+    for (auto& writer : writers) writer.join();
+    EXPECT_LT(ledger.commits(), static_cast<std::uint64_t>(kWriters * kEach));  // they went in groups
+  }
+  EXPECT_EQ(order.size(), static_cast<std::size_t>(kWriters * kEach));
+  EXPECT_EQ((*store)->scan("t", {})->size(), static_cast<std::size_t>(kWriters * kEach));
+  store->reset();
+  std::filesystem::remove_all(folder);
+}
+
+// A cloud that answers when told to.
+class ScriptedCloud final : public cloud::Cloud {
+ public:
+  Task<cloud::Reply> call(cloud::Call call) override {
+    calls.push_back(call);
+    if (hold) co_return co_await answers.emplace_back();
+    co_return Json::object({{"StatusCode", 200}, {"Payload", "{\"ok\":true}"}});
+  }
+  std::vector<cloud::Call> calls;
+  std::deque<Future<cloud::Reply>> answers;
+  bool hold = false;
+};
+
+struct EngineFixture : testing::Test {
+  void start() {
+    world.reset();
+    world = std::make_unique<World>(*this);
+    world->executions.restore([this](const std::string&, const std::string&) { return machine; });
+  }
+  struct World {
+    explicit World(EngineFixture& f) : loop(f.clock, f.entropy), ledger(*f.store, loop, Ledger::Mode::inline_commits), executions(loop, ledger, f.cloud) {}
+    Loop loop;
+    Ledger ledger;
+    Executions executions;
+  };
+  std::string begin(const std::string& input = "{}") {
+    const Json record = world->executions.start({.arn = "arn:aws:states:us-west-2:1:stateMachine:M", .name = "M", .role_arn = "r", .region = "us-west-2", .revision = "1", .machine = machine}, "e", input, *Json::parse(input));
+    world->loop.settle();
+    return std::string(record["executionArn"].string_or());
+  }
+  std::string status(const std::string& arn) { return std::string((*world->executions.find(arn))["status"].string_or()); }
+
+  VirtualClock clock{*parse_iso("2026-01-01T00:00:00Z")};
+  SeededEntropy entropy{5};
+  ScriptedCloud cloud;
+  std::unique_ptr<store::Store> store = store::open_memory();
+  std::shared_ptr<const asl::Machine> machine = asl::compile_text(R"({"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:lambda:us-west-2:1:function:f","ResultPath":"$.r","Next":"W"},
+      "W":{"Type":"Wait","Seconds":60,"Next":"U"},"U":{"Type":"Task","Resource":"arn:aws:lambda:us-west-2:1:function:g","End":true}}})").machine;
+  std::unique_ptr<World> world;
+};
+
+TEST_F(EngineFixture, RunsToTheEnd) {
+  start();
+  const std::string arn = begin();
+  EXPECT_EQ(status(arn), "RUNNING");
+  world->loop.advance_to(clock, clock.now() + std::chrono::seconds(61));
+  EXPECT_EQ(status(arn), "SUCCEEDED");
+  EXPECT_EQ(cloud.calls.size(), 2U);
+  EXPECT_EQ(world->executions.running(), 0U);
+  const auto history = world->executions.history(arn, false, 1000, "");
+  EXPECT_EQ(history.items.size(), 14U);
+  EXPECT_EQ(store->scan("inputs", {})->size(), 0U);  // journals of finished executions go
+}
+
+TEST_F(EngineFixture, GoesOnAfterARestartAtEveryPoint) {
+  // The same story, interrupted after each second: nothing is lost, and no answered task is asked again.
+  for (int crash_at = 0; crash_at < 64; crash_at += 7) {
+    SCOPED_TRACE(crash_at);
+    store = store::open_memory();
+    cloud.calls.clear();
+    start();
+    const std::string arn = begin();
+    world->loop.advance_to(clock, clock.now() + std::chrono::seconds(crash_at));
+    start();
+    world->loop.advance_to(clock, clock.now() + std::chrono::seconds(100));
+    EXPECT_EQ(status(arn), "SUCCEEDED");
+    EXPECT_EQ(cloud.calls.size(), 2U);
+    const auto history = world->executions.history(arn, false, 1000, "");
+    ASSERT_EQ(history.items.size(), 14U);
+    for (std::size_t i = 0; i < history.items.size(); ++i) EXPECT_EQ(history.items[i]["id"].as_integer(), static_cast<std::int64_t>(i + 1));
+  }
+}
+
+TEST_F(EngineFixture, AnUnansweredTaskIsAskedAgainAfterARestart) {
+  start();
+  cloud.hold = true;
+  const std::string arn = begin();
+  EXPECT_EQ(cloud.calls.size(), 1U);
+  start();
+  world->loop.settle();
+  EXPECT_EQ(cloud.calls.size(), 2U);
+  EXPECT_EQ(cloud.calls[0].input, cloud.calls[1].input);
+  cloud.answers.back().set(Json::object({{"StatusCode", 200}, {"Payload", "1"}}));
+  world->loop.settle();
+  EXPECT_EQ(world->executions.waiting_for(arn).front().what, "timer");
+}
+
+// Persist, then perform: while the commit has not happened, nothing is asked of the cloud.
+TEST(Executions, ACommandIsPerformedOnlyOnceItIsDurable) {
+  VirtualClock clock{*parse_iso("2026-01-01T00:00:00Z")};
+  SeededEntropy entropy(1);
+  Loop loop(clock, entropy);
+  FlakyStore store;
+  Ledger ledger(store, loop, Ledger::Mode::inline_commits);
+  ScriptedCloud cloud;
+  Executions executions(loop, ledger, cloud);
+  const auto machine = asl::compile_text(R"({"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:lambda:us-west-2:1:function:f","End":true}}})").machine;
+  store.failures = 2;
+  executions.start({.arn = "arn:aws:states:us-west-2:1:stateMachine:M", .name = "M", .role_arn = "r", .region = "us-west-2", .revision = "1", .machine = machine}, "e", "{}", Json(Json::Object{}));
+  loop.settle();
+  EXPECT_TRUE(cloud.calls.empty());
+  loop.advance_to(clock, clock.now() + std::chrono::seconds(3));
+  EXPECT_EQ(cloud.calls.size(), 1U);
+}
+
+TEST_F(EngineFixture, PagesOfHistoryAndLists) {
+  start();
+  const std::string arn = begin();
+  world->loop.advance_to(clock, clock.now() + std::chrono::seconds(61));
+  std::string ids, token;
+  do {
+    auto page = world->executions.history(arn, true, 4, token);
+    for (const Json& e : page.items) ids += e["id"].dump() + ' ';
+    token = page.next;
+  } while (!token.empty());
+  EXPECT_EQ(ids, "14 13 12 11 10 9 8 7 6 5 4 3 2 1 ");
+  ids.clear();
+  do {
+    auto page = world->executions.history(arn, false, 4, token);
+    for (const Json& e : page.items) ids += e["id"].dump() + ' ';
+    token = page.next;
+  } while (!token.empty());
+  EXPECT_EQ(ids, "1 2 3 4 5 6 7 8 9 10 11 12 13 14 ");
+  EXPECT_EQ(world->executions.list("arn:aws:states:us-west-2:1:stateMachine:M", "SUCCEEDED", 10, "").items.size(), 1U);
+  EXPECT_EQ(world->executions.list("arn:aws:states:us-west-2:1:stateMachine:M", "FAILED", 10, "").items.size(), 0U);
+  EXPECT_EQ(world->executions.list("arn:aws:states:us-west-2:1:stateMachine:N", "", 10, "").items.size(), 0U);
+}
+
+}  // namespace
+}  // namespace snapward::engine
