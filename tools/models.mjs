@@ -22,6 +22,35 @@ function shape(s) {
   return out;
 }
 
+// SQS speaks json in its model and, for older clients, query: there its lists and maps are flat and have names of their own
+// (SQS API Reference of 2012-11-05, "Making Query API requests").
+const sqsItems = {AttributeNames: 'AttributeName', MessageAttributeNames: 'MessageAttributeName', MessageSystemAttributeNames: 'MessageSystemAttributeName',
+  Messages: 'Message', QueueUrls: 'QueueUrl', queueUrls: 'QueueUrl', TagKeys: 'TagKey', Failed: 'BatchResultErrorEntry', AWSAccountIds: 'AWSAccountId', Actions: 'ActionName',
+  StringListValues: 'StringListValue', BinaryListValues: 'BinaryListValue'};
+const sqsMaps = {Attributes: ['Attribute', 'Name', 'Value'], MessageAttributes: ['MessageAttribute', 'Name', 'Value'],
+  MessageSystemAttributes: ['MessageSystemAttribute', 'Name', 'Value'], Tags: ['Tag', 'Key', 'Value'], tags: ['Tag', 'Key', 'Value']};
+function nameForQuery(api, s, operation, seen = new Set()) {
+  if (!s || seen.has(s)) return;
+  seen.add(s);
+  for (const [name, use] of Object.entries(s.members ?? {})) {
+    const definition = use.shape ? api.shapes[use.shape] : use;
+    const item = name === 'Entries' ? `${operation}RequestEntry` : name === 'Successful' ? `${operation}ResultEntry` : sqsItems[name];
+    if (definition.type === 'list' && item) {
+      definition.member = {...definition.member, locationName: item};
+      use.flattened = true;
+      nameForQuery(api, definition.member.shape ? api.shapes[definition.member.shape] : definition.member, operation, seen);
+    } else if (definition.type === 'map' && sqsMaps[name]) {
+      const [entry, key, value] = sqsMaps[name];
+      Object.assign(use, {locationName: entry, flattened: true});
+      definition.key = {...definition.key, locationName: key};
+      definition.value = {...definition.value, locationName: value};
+      nameForQuery(api, definition.value, operation, seen);
+    } else {
+      nameForQuery(api, definition, operation, seen);
+    }
+  }
+}
+
 const [apis, target] = process.argv.slice(2);
 const index = {};
 const texts = [];
@@ -29,6 +58,10 @@ let offset = 0;
 for (const [name, file] of Object.entries(services)) {
   const api = JSON.parse(readFileSync(`${apis}/${file}.min.json`, 'utf8'));
   const m = api.metadata;
+  if (name === 'sqs') {
+    m.xmlNamespace = 'http://queue.amazonaws.com/doc/2012-11-05/';
+    for (const [operation, o] of Object.entries(api.operations)) for (const side of [o.input, o.output]) nameForQuery(api, side, operation);
+  }
   const text = JSON.stringify({
     protocol: m.protocol, jsonVersion: m.jsonVersion, targetPrefix: m.targetPrefix, apiVersion: m.apiVersion, xmlNamespace: m.xmlNamespace,
     serviceId: m.serviceId, queryCompatible: m.awsQueryCompatible !== undefined || undefined,

@@ -4,6 +4,7 @@
 
 #include "base/entropy.hpp"
 #include "base/time.hpp"
+#include "wire/codec.hpp"
 
 namespace snapward::wire {
 namespace {
@@ -116,6 +117,22 @@ TEST_P(EveryOperation, SurvivesTheWireBothWays) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Services, EveryOperation, testing::ValuesIn(service_names()), [](const auto& i) { return i.param; });
+
+// SQS is also asked in the query protocol, by older clients.
+TEST(Protocol, SqsSurvivesFormsToo) {
+  const Service* sqs = find_service("sqs");
+  SeededEntropy entropy(7);
+  for (const auto& [name, operation] : sqs->operations) {
+    SCOPED_TRACE(name);
+    if (!operation.input) continue;
+    const Json input = Generator(entropy, true).structure(*operation.input, 0);
+    HttpRequest request;
+    request.body = encode_form(*sqs, operation, input);
+    const auto decoded = decode_request(*sqs, request);
+    ASSERT_TRUE(decoded) << decoded.error().message << '\n' << request.body;
+    EXPECT_EQ(decoded->input, input) << input.dump() << '\n' << decoded->input.dump() << '\n' << request.body;
+  }
+}
 
 HttpRequest form(const std::string& body) {
   HttpRequest request;

@@ -1,0 +1,296 @@
+#!/usr/bin/python3
+"""Acceptance: the stock aws command line and boto3 against the real binary, as a user would meet it.
+
+usage: run.py BINARY        prints a line a check, then "N passed, N failed"; exit code 0 when all passed
+Everything stays on 127.0.0.1. Time runs 20 times faster, so that snapshots complete while one watches.
+"""
+import http.server
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+
+import boto3
+import botocore.config
+import botocore.exceptions
+
+binary = os.path.abspath(sys.argv[1])
+root = pathlib.Path(__file__).resolve().parent.parent.parent
+results = {"passed": 0, "failed": 0}
+
+
+def check(name, condition, detail=""):
+    results["passed" if condition else "failed"] += 1
+    print(f"  {'ok    ' if condition else 'FAILED'} {name}" + ("" if condition else f": {detail}"), flush=True)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Server:
+    def __init__(self, *arguments, port=None):
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = subprocess.Popen([binary, "serve", "--port", str(self.port), *arguments], stdout=subprocess.PIPE, text=True)
+        self.banner = self.process.stdout.readline()
+
+    def stop(self, how=signal.SIGTERM):
+        self.process.send_signal(how)
+        return self.process.wait(20)
+
+
+def client(service, url, region="us-west-2", key="test", secret="test"):
+    config = botocore.config.Config(retries={"max_attempts": 5})
+    return boto3.client(service, endpoint_url=url, region_name=region, aws_access_key_id=key, aws_secret_access_key=secret, config=config)
+
+
+def until(condition, seconds=20):
+    end = time.time() + seconds
+    while time.time() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.1)
+    return condition()
+
+
+class Aws:
+    """The aws command line with nothing but an endpoint."""
+
+    def __init__(self, url, region):
+        self.url, self.region = url, region
+
+    def __call__(self, *arguments):
+        env = dict(os.environ, AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test", AWS_DEFAULT_REGION=self.region, AWS_PAGER="", AWS_CONFIG_FILE="/dev/null", AWS_SHARED_CREDENTIALS_FILE="/dev/null")
+        run = subprocess.run(["/usr/bin/aws", "--endpoint-url", self.url, "--output", "json", *arguments], env=env, capture_output=True, text=True)
+        self.error = run.stderr
+        return json.loads(run.stdout) if run.stdout.strip() else None
+
+
+class Listener:
+    """An HTTP endpoint that SNS may call: confirms the subscription, keeps what it is told."""
+
+    def __init__(self):
+        told = self.told = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                self.send_response(200)
+                self.end_headers()
+                if body["Type"] == "SubscriptionConfirmation":
+                    threading.Thread(target=lambda: urllib.request.urlopen(body["SubscribeURL"]).read()).start()
+                else:
+                    told.append(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+
+
+def tags(snapshot):
+    return {t["Key"]: t["Value"] for t in snapshot.get("Tags", [])}
+
+
+def the_story_by_command_line(url):
+    print("the article's story, by the aws command line")
+    primary, dr = Aws(url, "us-west-2"), Aws(url, "us-east-2")
+    volume = primary("ec2", "create-volume", "--availability-zone", "us-west-2a", "--size", "8")["VolumeId"]
+    snapshot = primary("ec2", "create-snapshot", "--volume-id", volume, "--description", "by hand")["SnapshotId"]
+    machines = {region: aws("stepfunctions", "list-state-machines")["stateMachines"] for region, aws in (("us-west-2", primary), ("us-east-2", dr))}
+    arn = {region: next(m["stateMachineArn"] for m in found if m["name"] == "SnapshotManagement") for region, found in machines.items()}
+
+    def run(aws, region):
+        for e in aws("stepfunctions", "list-executions", "--state-machine-arn", arn[region])["executions"]:
+            d = aws("stepfunctions", "describe-execution", "--execution-arn", e["executionArn"])
+            if e["status"] == "SUCCEEDED" and (snapshot in d["input"]):
+                return d
+
+    done = until(lambda: run(primary, "us-west-2"), 30)
+    check("an execution in us-west-2 succeeded", done, primary.error)
+    copied = until(lambda: run(dr, "us-east-2"), 30)
+    check("an execution in us-east-2 succeeded", copied, dr.error)
+    if done:
+        history = primary("stepfunctions", "get-execution-history", "--execution-arn", done["executionArn"])["events"]
+        names = [e["stateEnteredEventDetails"]["name"] for e in history if "stateEnteredEventDetails" in e]
+        check("its history names the steps", names[:4] == ["Begin", "TagSnapshot", "EvaluateContinue", "EvaluateCopyNeeded"] and names[-1] == "SuccessState", names)
+    found = primary("ec2", "describe-snapshots", "--snapshot-ids", snapshot)["Snapshots"][0]
+    check("the snapshot carries the article's tags", tags(found).get("AutomatedSnapName", "").startswith(volume + "_") and tags(found).get("OriginalVolumeId") == volume, tags(found))
+    check("its copy is confirmed", tags(found).get("snapward:copy-state") == "completed", tags(found))
+    copies = dr("ec2", "describe-snapshots", "--owner-ids", "self", "--filters", f"Name=tag:OriginalVolumeId,Values={volume}")["Snapshots"]
+    check("the DR region holds one copy", len(copies) == 1 and copies[0]["Description"] == f"{snapshot}**{volume}**us-west-2" and tags(copies[0])["OriginalRegion"] == "us-west-2", copies)
+    primary("ec2", "describe-snapshots", "--snapshot-ids", "snap-00000000000000000")
+    check("an unknown snapshot is AWS's error", "(InvalidSnapshot.NotFound) when calling the DescribeSnapshots operation: The snapshot 'snap-00000000000000000' does not exist." in primary.error, primary.error)
+    primary("ec2", "describe-vpcs")
+    check("what is not built says so", "(NotImplemented)" in primary.error, primary.error)
+    return volume
+
+
+def the_retention_by_boto3(url):
+    print("the retention, by boto3")
+    ec2, dr = client("ec2", url), client("ec2", url, "us-east-2")
+    volume = ec2.create_volume(AvailabilityZone="us-west-2b", Size=1)["VolumeId"]
+    made = []
+    for i in range(4):  # one more than the three that are kept
+        made.append(ec2.create_snapshot(VolumeId=volume, Description=f"number {i}")["SnapshotId"])
+        until(lambda: tags(ec2.describe_snapshots(SnapshotIds=[made[-1]])["Snapshots"][0]).get("snapward:copy-state") == "completed")
+    ours = lambda c, f: [s["SnapshotId"] for s in c.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=f).search("Snapshots[]")]
+    kept = until(lambda: (lambda ids: ids if len(ids) == 3 else None)(ours(ec2, [{"Name": "volume-id", "Values": [volume]}])))
+    check("three of four are kept, the newest", kept and set(kept) == set(made[1:]), kept)
+    check("one copy is kept in the DR region", until(lambda: len(ours(dr, [{"Name": "tag:OriginalVolumeId", "Values": [volume]}])) == 1))
+    waiter = ec2.get_waiter("snapshot_completed")
+    waiter.config.delay = 1
+    waiter.wait(SnapshotIds=[made[-1]])
+    try:
+        ec2.create_snapshot(VolumeId="vol-00000000000000000")
+        check("boto3 raises AWS's error", False)
+    except botocore.exceptions.ClientError as e:
+        check("boto3 raises AWS's error", e.response["Error"]["Code"] == "InvalidVolume.NotFound" and e.response["ResponseMetadata"]["HTTPStatusCode"] == 400, e)
+
+
+def failures_are_told(url):
+    print("failures are told: a queue and an HTTP endpoint")
+    sns, sqs, ec2, sfn = (client(s, url) for s in ("sns", "sqs", "ec2", "stepfunctions"))
+    topic = next(t["TopicArn"] for t in sns.list_topics()["Topics"] if t["TopicArn"].endswith(":SnapshotMgmtTopic"))
+    queue = sqs.create_queue(QueueName="alarms")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    listener = Listener()
+    sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=listener.url)
+    confirmed = lambda: [s for s in sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"] if s["Protocol"] == "http" and s["SubscriptionArn"] != "PendingConfirmation"]
+    check("the endpoint confirmed its subscription", until(confirmed))
+    volume = ec2.create_volume(AvailabilityZone="us-west-2a", Size=1)["VolumeId"]
+    snapshot = ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
+    # Pinned by an image, then pushed out of the retention: it cannot be deleted, and that is told.
+    until(lambda: ec2.describe_snapshots(SnapshotIds=[snapshot])["Snapshots"][0]["State"] == "completed")
+    ec2.register_image(Name="golden", BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": snapshot}}])
+    for _ in range(3):
+        last = ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
+        until(lambda: tags(ec2.describe_snapshots(SnapshotIds=[last])["Snapshots"][0]).get("snapward:copy-state") == "completed")
+    message = until(lambda: sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages"))
+    body = json.loads(message[0]["Body"]) if message else {}
+    check("the queue has the notification", body.get("Subject") == "Snapshot Management Error" and snapshot in body.get("Message", ""), body)
+    check("so has the HTTP endpoint", until(lambda: any(snapshot in t["Message"] for t in listener.told)), listener.told)
+
+
+def rules_by_hand(url):
+    print("rules and machines by hand")
+    events, sqs, sfn, iam = (client(s, url) for s in ("events", "sqs", "stepfunctions", "iam"))
+    role = iam.create_role(RoleName="by-hand", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    definition = {"StartAt": "A", "States": {"A": {"Type": "Pass", "Parameters": {"n.$": "States.MathAdd($.detail.n, 1)"}, "End": True}}}
+    machine = sfn.create_state_machine(name="by-hand", definition=json.dumps(definition), roleArn=role)["stateMachineArn"]
+    pattern = {"source": ["app"], "detail": {"n": [{"numeric": [">", 1]}]}}
+    events.put_rule(Name="by-hand", EventPattern=json.dumps(pattern))
+    events.put_targets(Rule="by-hand", Targets=[{"Id": "1", "Arn": machine, "RoleArn": role}])
+    event = {"id": "1", "account": "1", "source": "app", "time": "2026-01-01T00:00:00Z", "region": "us-west-2", "resources": [], "detail-type": "t", "detail": {"n": 2}}
+    check("TestEventPattern agrees", events.test_event_pattern(EventPattern=json.dumps(pattern), Event=json.dumps(event))["Result"])
+    put = events.put_events(Entries=[{"Source": "app", "DetailType": "t", "Detail": json.dumps({"n": 2})}])
+    check("PutEvents accepts it", put["FailedEntryCount"] == 0)
+    done = until(lambda: sfn.list_executions(stateMachineArn=machine, statusFilter="SUCCEEDED")["executions"])
+    check("the execution ran", done and json.loads(sfn.describe_execution(executionArn=done[0]["executionArn"])["output"]) == {"n": 3})
+    check("its name carries the event's id", done and done[0]["name"].startswith(put["Entries"][0]["EventId"]))
+    try:
+        sfn.create_state_machine(name="bad", definition='{"StartAt":"X","States":{}}', roleArn=role)
+        check("a bad definition is refused", False)
+    except sfn.exceptions.InvalidDefinition as e:
+        check("a bad definition is refused", "Invalid State Machine Definition" in str(e), e)
+
+
+def a_killed_server_goes_on(data):
+    print("a killed server goes on where it was")
+    server = Server("--data", data, "--time-scale", "20", "--retention", "3")
+    ec2, sfn = client("ec2", server.url), client("stepfunctions", server.url)
+    volume = ec2.create_volume(AvailabilityZone="us-west-2a", Size=40)["VolumeId"]
+    snapshot = ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
+    machine = next(m["stateMachineArn"] for m in sfn.list_state_machines()["stateMachines"] if m["name"] == "SnapshotManagement")
+    running = until(lambda: [e for e in sfn.list_executions(stateMachineArn=machine, statusFilter="RUNNING")["executions"]])
+    check("an execution is under way", running)
+    server.stop(signal.SIGKILL)
+    server = Server("--data", data, "--time-scale", "20", "--retention", "3", port=server.port)
+    done = until(lambda: sfn.describe_execution(executionArn=running[0]["executionArn"])["status"] == "SUCCEEDED", 30)
+    check("it ends after the restart", done, running)
+    history = sfn.get_execution_history(executionArn=running[0]["executionArn"], maxResults=1000)["events"]
+    check("its history has neither gap nor double", [e["id"] for e in history] == list(range(1, len(history) + 1)))
+    check("there is one copy", len(client("ec2", server.url, "us-east-2").describe_snapshots(Filters=[{"Name": "tag:snapward:source", "Values": [f"us-west-2/{snapshot}"]}])["Snapshots"]) == 1)
+    check("a second server on the same data is refused", subprocess.run([binary, "serve", "--port", str(free_port()), "--data", data], capture_output=True, text=True).stderr.count("in use by another snapward") == 1)
+    check("it stops when asked", server.stop() == 0)
+
+
+def signatures(directory):
+    print("signatures, when keys are given")
+    keys = pathlib.Path(directory, "keys.json")
+    keys.write_text(json.dumps({"AKIAEXAMPLE": "right"}))
+    server = Server("--in-memory", "--no-workflows", "--access-keys", str(keys), "--mail", os.path.join(directory, "mail"))
+    check("the right secret is accepted", client("sts", server.url, key="AKIAEXAMPLE", secret="right").get_caller_identity()["Account"] == "000000000000")
+    for service, call in (("ec2", "describe_volumes"), ("stepfunctions", "list_state_machines"), ("sqs", "list_queues"), ("lambda", "list_functions")):
+        getattr(client(service, server.url, key="AKIAEXAMPLE", secret="right"), call)()
+        try:
+            getattr(client(service, server.url, key="AKIAEXAMPLE", secret="wrong"), call)()
+            check(f"{service} refuses a wrong secret", False)
+        except botocore.exceptions.ClientError as e:
+            check(f"{service} refuses a wrong secret", e.response["ResponseMetadata"]["HTTPStatusCode"] == 403, e)
+    server.stop()
+
+
+def the_terminal(directory):
+    print("the terminal")
+    demo = subprocess.run([binary, "demo"], capture_output=True, text=True)
+    check("the demonstration holds all eight invariants", demo.returncode == 0 and demo.stdout.count("held  ") == 8, demo.stdout[-2000:] + demo.stderr)
+    again = subprocess.run([binary, "demo"], capture_output=True, text=True)
+    cut = lambda text: re.sub(r"in [0-9.]+ s, \d+ MiB", "", text)
+    check("the same seed tells the same story", cut(demo.stdout) == cut(again.stdout))
+    for seed in ("1", "2", "3"):
+        run = subprocess.run([binary, "demo", "--seed", seed, "--days", "30", "--json"], capture_output=True, text=True)
+        check(f"seed {seed} over 30 days", run.returncode == 0 and json.loads(run.stdout)["invariantsHeld"], run.stdout[-1500:])
+    good = subprocess.run([binary, "validate", *map(str, sorted((root / "workflows").glob("*.json")))], capture_output=True, text=True)
+    # Placeholders stand where ARNs will: the resources are the only complaint.
+    check("validate reads our workflows", "Resource" in good.stdout or good.returncode == 0, good.stdout)
+    bad = pathlib.Path(directory, "bad.json")
+    bad.write_text('{"StartAt":"A","States":{"A":{"Type":"Pass","Next":"B"}}}')
+    run = subprocess.run([binary, "validate", "--json", str(bad)], capture_output=True, text=True)
+    check("validate finds a missing target", run.returncode == 1 and json.loads(run.stdout)[0]["diagnostics"][0]["location"] == "/States/A/Next", run.stdout)
+    for arguments in (["serve", "--dr-region", "moon-1"], ["serve", "--dr-region", "us-west-2"], ["serve", "--behaviour", "/nonexistent"]):
+        run = subprocess.run([binary, *arguments], capture_output=True, text=True)
+        check(f"{' '.join(arguments)} is refused in a sentence", run.returncode == 1 and run.stderr.startswith("snapward: "), run.stderr)
+    check("--help has examples", "snapward serve" in subprocess.run([binary, "--help"], capture_output=True, text=True).stdout)
+
+
+def main():
+    directory = tempfile.mkdtemp(prefix="snapward-acceptance-")
+    try:
+        server = Server("--data", os.path.join(directory, "data"), "--time-scale", "20", "--retention", "3", "--no-throttling")
+        check("the server says it is ready", " is ready on " in server.banner, server.banner)
+        milliseconds = int(re.search(r"after (\d+) ms", server.banner)[1])
+        print(f"         start-up took {milliseconds} ms")
+        try:
+            the_story_by_command_line(server.url)
+            the_retention_by_boto3(server.url)
+            failures_are_told(server.url)
+            rules_by_hand(server.url)
+        finally:
+            check("the server stops when asked", server.stop() == 0)
+        a_killed_server_goes_on(os.path.join(directory, "killed"))
+        signatures(directory)
+        the_terminal(directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    print(f"{results['passed']} passed, {results['failed']} failed")
+    sys.exit(1 if results["failed"] else 0)
+
+
+main()
