@@ -72,11 +72,6 @@ const char* exited_type(StateType type) {
   return "";
 }
 
-const Json& not_truncated() {
-  static const Json details = Json::object({{"truncated", false}});
-  return details;
-}
-
 bool matches(const std::vector<std::string>& names, const std::string& error, StateType type) {
   for (const std::string& name : names) {
     if (name == error) return true;
@@ -136,7 +131,7 @@ class Execution::Interpreter {
     if (input.kind == Input::Kind::started) {
       if (events_ > 0) return;
       emit(top_, "ExecutionStarted", "executionStartedEventDetails",
-           Json::object({{"input", info_.input_text}, {"inputDetails", not_truncated()}, {"roleArn", info_.role_arn}}));
+           Json::object({{"input", info_.input_text}, {"inputDetails", Json::object({{"truncated", false}})}, {"roleArn", info_.role_arn}}));
       top_.last_event = 0;  // the first state's predecessor is 0, not the start
       if (machine_->timeout_seconds) execution_timer_ = start_timer(static_cast<double>(*machine_->timeout_seconds) * 1000.0, nullptr);
       go(top_, machine_->graph.start_at, info_.input);
@@ -200,7 +195,7 @@ class Execution::Interpreter {
     frame.retries = 0;
     frame.attempts.assign(s.retry.size(), 0);
     frame.entered_event = emit(frame, entered_type(s.type), "stateEnteredEventDetails",
-                               Json::object({{"name", s.name}, {"input", text_of(frame.input)}, {"inputDetails", not_truncated()}}));
+                               Json::object({{"name", s.name}, {"inputValue", frame.input}}));
     if (s.input_path.nothing) {
       frame.data = Json(Json::Object{});
     } else if (s.input_path.path) {
@@ -311,18 +306,17 @@ class Execution::Interpreter {
       *target = *value ? (*value)->as_integer() : std::nullopt;
       if (!*target || **target <= 0) return fail(frame, {errors::kRuntime, fmt::format("The path '{}' must name a positive integer", (*path)->text())});
     }
-    Json text = text_of(parameters);
-    if (too_large(text)) return fail(frame, data_limit(frame));
+    if (too_large(parameters)) return fail(frame, data_limit(frame));
     std::int64_t id = 0;
     if (s.resource.kind == Resource::Kind::lambda) {
       Json::Object details;
-      details.set("resource", s.resource.arn).set("input", text).set("inputDetails", not_truncated());
+      details.set("resource", s.resource.arn).set("inputValue", parameters);
       if (timeout) details.set("timeoutInSeconds", *timeout);
       id = emit(frame, "LambdaFunctionScheduled", "lambdaFunctionScheduledEventDetails", std::move(details));
       emit(frame, "LambdaFunctionStarted", "", {});
     } else {
       Json::Object details;
-      details.set("resourceType", s.resource.type).set("resource", s.resource.action).set("region", info_.region).set("parameters", text);
+      details.set("resourceType", s.resource.type).set("resource", s.resource.action).set("region", info_.region).set("parametersValue", parameters);
       if (timeout) details.set("timeoutInSeconds", *timeout);
       if (heartbeat) details.set("heartbeatInSeconds", *heartbeat);
       id = emit(frame, "TaskScheduled", "taskScheduledEventDetails", std::move(details));
@@ -351,15 +345,14 @@ class Execution::Interpreter {
   }
 
   void submitted(Frame& frame, const Json& output) {
-    emit(frame, "TaskSubmitted", "taskSubmittedEventDetails", named(frame.state->resource, {{"output", text_of(output)}, {"outputDetails", not_truncated()}}));
+    emit(frame, "TaskSubmitted", "taskSubmittedEventDetails", named(frame.state->resource, {{"outputValue", output}}));
   }
 
   void succeeded(Frame& frame, const Json& output) {
     stop_waiting(frame);
-    const Json text = text_of(output);
-    if (too_large(text)) return task_failed(frame, data_limit(frame));
+    if (too_large(output)) return task_failed(frame, data_limit(frame));
     const Resource& resource = frame.state->resource;
-    Json::Object details{{"output", text}, {"outputDetails", not_truncated()}};
+    Json::Object details{{"outputValue", output}};
     if (resource.kind == Resource::Kind::lambda)
       emit(frame, "LambdaFunctionSucceeded", "lambdaFunctionSucceededEventDetails", std::move(details));
     else
@@ -584,15 +577,14 @@ class Execution::Interpreter {
   }
 
   void exit_to(Frame& frame, Json output, const std::string& next) {
-    const Json text = text_of(output);
-    if (too_large(text)) return fail(frame, data_limit(frame));
-    emit(frame, exited_type(frame.state->type), "stateExitedEventDetails", Json::object({{"name", frame.state->name}, {"output", text}, {"outputDetails", not_truncated()}}));
+    if (too_large(output)) return fail(frame, data_limit(frame));
+    emit(frame, exited_type(frame.state->type), "stateExitedEventDetails", Json::object({{"name", frame.state->name}, {"outputValue", output}}));
     if (!next.empty()) return go(frame, next, std::move(output));
     if (frame.parent) return child_succeeded(frame, std::move(output));
     status_ = Status::succeeded;
     stopped_ = now_;
-    output_text_ = text.as_string();
-    emit(frame, "ExecutionSucceeded", "executionSucceededEventDetails", Json::object({{"output", text}, {"outputDetails", not_truncated()}}));
+    output_text_ = text_of(output);
+    emit(frame, "ExecutionSucceeded", "executionSucceededEventDetails", Json::object({{"outputValue", output}}));
     finish();
   }
 
@@ -709,15 +701,16 @@ class Execution::Interpreter {
     frame.retrying = false;
   }
 
-  // The JSON text of a value as a JSON string; consecutive events about one value share it.
-  Json text_of(const Json& value) {
-    if (!text_.is_string() || !value.identical(text_value_)) {
-      text_ = Json(value.dump());
+  // The text of a value; the last one is kept, since one value goes out of one state and into the next.
+  const std::string& text_of(const Json& value) {
+    if (!value.identical(text_value_) || text_.empty()) {
+      text_.clear();
+      value.dump_to(text_);
       text_value_ = value;
     }
     return text_;
   }
-  static bool too_large(const Json& text) { return text.as_string().size() > kMaxPayloadBytes; }
+  bool too_large(const Json& value) { return text_of(value).size() > kMaxPayloadBytes; }
   static Failure data_limit(const Frame& frame) {
     const std::string who = frame.state->type == StateType::task ? frame.state->resource.arn : frame.state->name;
     return {errors::kDataLimitExceeded, fmt::format("The state/task '{}' returned a result with a size exceeding the maximum number of bytes service limit.", who)};
@@ -753,7 +746,8 @@ class Execution::Interpreter {
   std::unordered_map<std::int64_t, Frame*> tasks_, timers_;
   std::int64_t timer_ids_ = 0;
   std::int64_t execution_timer_ = 0;
-  Json text_value_, text_;
+  Json text_value_;
+  std::string text_;
 };
 
 Execution::Execution(std::shared_ptr<const Machine> machine, ExecutionInfo info) : impl_(std::make_unique<Interpreter>(std::move(machine), std::move(info))) {}

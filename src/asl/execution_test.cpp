@@ -92,7 +92,7 @@ TEST(Execution, PassesDataThrough) {
   Transcript run(R"x({"StartAt":"A","States":{"A":{"Type":"Pass","InputPath":"$.a","Parameters":{"x.$":"$.n","y":1},"ResultPath":"$.r","OutputPath":"$.r","Next":"B"},"B":{"Type":"Pass","Result":[1],"End":true}}})x",
           R"x({"a":{"n":5}})x");
   EXPECT_EQ(run.transcript(), "ExecutionStarted PassStateEntered<0 PassStateExited PassStateEntered PassStateExited ExecutionSucceeded");
-  EXPECT_EQ(run.history[2].body["output"].as_string(), R"x({"x":5,"y":1})x");
+  EXPECT_EQ(run.history[2].body["outputValue"].dump(), R"x({"x":5,"y":1})x");
   EXPECT_EQ(run.output(), "[1]");
   EXPECT_EQ(run.finishes, 1);
 }
@@ -279,7 +279,17 @@ TEST(Execution, ReplayGivesTheSameHistory) {
   for (const Input& input : run.inputs)
     for (auto& event : again.step(Input::from_json(*Json::parse(input.to_json().dump()))).history) history.push_back(event);
   ASSERT_EQ(history.size(), run.history.size());
-  for (std::size_t i = 0; i < history.size(); ++i) EXPECT_EQ(history[i].to_json().dump(), run.history[i].to_json().dump());
+  EXPECT_EQ(stored_events(history), stored_events(run.history));
+}
+
+TEST(History, StoredEventsReadBackAsTheApiShowsThem) {
+  Transcript run(R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Result":{"n":"é"},"Next":"B"},"B":{"Type":"Pass","End":true}}})x", "{ }");
+  const auto events = api_events(*Json::parse(stored_events(run.history)));
+  ASSERT_EQ(events.size(), 6U);
+  EXPECT_EQ(events[0].dump(), R"x({"timestamp":"2026-01-01T00:00:00.000Z","type":"ExecutionStarted","id":1,"previousEventId":0,"executionStartedEventDetails":{"input":"{ }","inputDetails":{"truncated":false},"roleArn":""}})x");
+  EXPECT_EQ(events[2]["stateExitedEventDetails"].dump(), R"x({"name":"A","output":"{\"n\":\"é\"}","outputDetails":{"truncated":false}})x");
+  EXPECT_EQ(events[3]["stateEnteredEventDetails"]["input"].as_string(), R"x({"n":"é"})x");
+  EXPECT_EQ(events[5]["executionSucceededEventDetails"].dump(), R"x({"output":"{\"n\":\"é\"}","outputDetails":{"truncated":false}})x");
 }
 
 std::string problems(const std::string& definition) {

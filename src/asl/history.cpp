@@ -1,11 +1,79 @@
 #include "asl/history.hpp"
 
+#include <fmt/format.h>
+
 namespace snapward::asl {
 
-Json HistoryEvent::to_json() const {
-  Json::Object out;
-  out.set("timestamp", iso_millis(at)).set("type", type).set("id", id).set("previousEventId", previous);
-  if (*details) out.set(details, body);
+namespace {
+
+constexpr std::pair<std::string_view, const char*> kValues[] = {{"inputValue", "inputDetails"}, {"outputValue", "outputDetails"}, {"parametersValue", nullptr}};
+
+// "inputValue" → {"input", "inputDetails"}; null for other fields.
+const std::pair<std::string_view, const char*>* value_field(std::string_view name) {
+  for (const auto& value : kValues)
+    if (value.first == name) return &value;
+  return nullptr;
+}
+std::string api_name(std::string_view value_field) { return std::string(value_field.substr(0, value_field.size() - 5)); }
+
+}  // namespace
+
+std::string stored_events(const std::vector<HistoryEvent>& events) {
+  std::string out = "[";
+  const Json* last = nullptr;  // the value of the last event that had one
+  for (const HistoryEvent& e : events) {
+    fmt::format_to(std::back_inserter(out), R"({}{{"timestamp":"{}","type":"{}","id":{},"previousEventId":{})", out.size() > 1 ? "," : "", iso_millis(e.at), e.type, e.id, e.previous);
+    if (*e.details) {
+      fmt::format_to(std::back_inserter(out), R"(,"{}":)", e.details);
+      char separator = '{';
+      if (e.body.is_object())
+        for (const auto& [key, value] : e.body.as_object()) {
+          out += separator;
+          separator = ',';
+          const bool is_value = value_field(key) != nullptr;
+          if (is_value && last && value.identical(*last)) {
+            fmt::format_to(std::back_inserter(out), R"("{}Same":true)", key);
+            continue;
+          }
+          append_json_string(out, key);
+          out += ':';
+          value.dump_to(out);
+          if (is_value) last = &value;
+        }
+      out += separator == '{' ? "{}" : "}";
+    }
+    out += '}';
+  }
+  return out += ']';
+}
+
+std::vector<Json> api_events(const Json& stored) {
+  static const Json kNotTruncated = Json::object({{"truncated", false}});
+  std::vector<Json> out;
+  Json last;
+  for (const Json& event : stored.items()) {
+    Json::Object shown;
+    for (const auto& [key, value] : event.as_object()) {
+      if (!value.is_object()) {
+        shown.set(key, value);
+        continue;
+      }
+      Json::Object details;
+      for (const auto& [field, item] : value.as_object()) {
+        const bool same = field.ends_with("ValueSame");
+        const auto* known = value_field(same ? std::string_view(field).substr(0, field.size() - 4) : std::string_view(field));
+        if (!known) {
+          details.set(field, item);
+          continue;
+        }
+        if (!same) last = Json(item.dump());
+        details.set(api_name(known->first), last);
+        if (known->second) details.set(known->second, kNotTruncated);
+      }
+      shown.set(key, std::move(details));
+    }
+    out.emplace_back(std::move(shown));
+  }
   return out;
 }
 

@@ -1,7 +1,12 @@
 // HistoryEvent: an entry users read with GetExecutionHistory. Field names and order are the API's (Step Functions API Reference, HistoryEvent).
+//
+// The API shows data as JSON text. Here, and in the store, it stays a value, under "inputValue", "outputValue" or "parametersValue":
+// one copy shared by all events about it, and nothing escaped twice. In the stored form of a step's events, a value that is the one of the
+// event before is not repeated. api_events() turns them into what the API shows.
 #pragma once
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/json.hpp"
 #include "base/time.hpp"
@@ -16,8 +21,11 @@ struct HistoryEvent {
   const char* details = "";  // "stateEnteredEventDetails", or "" for none
   Json body;                 // the details
 
-  // {"timestamp": ISO text, "type", "id", "previousEventId", details…}
-  [[nodiscard]] Json to_json() const;
 };
+
+// The stored form of a step's events: a JSON array of {"timestamp": ISO text, "type", "id", "previousEventId", details…}.
+std::string stored_events(const std::vector<HistoryEvent>& events);
+// Read back, as the API shows them.
+std::vector<Json> api_events(const Json& stored);
 
 }  // namespace snapward::asl

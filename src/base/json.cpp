@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <boost/json/basic_parser_impl.hpp>
 #include <cassert>
 #include <charconv>
@@ -161,30 +162,41 @@ bool Json::Object::erase(std::string_view key) {
   return true;
 }
 
+namespace {
+// 0: as it is; 'u': \\u00XX; else the letter after the backslash.
+constexpr std::array<char, 256> kEscapes = [] {
+  std::array<char, 256> table{};
+  for (std::size_t c = 0; c < 0x20; ++c) table[c] = 'u';
+  table['"'] = '"';
+  table['\\'] = '\\';
+  table['\n'] = 'n';
+  table['\r'] = 'r';
+  table['\t'] = 't';
+  table['\b'] = 'b';
+  table['\f'] = 'f';
+  return table;
+}();
+}  // namespace
+
 void append_json_string(std::string& out, std::string_view s) {
   static constexpr char kHex[] = "0123456789abcdef";
   out.push_back('"');
-  std::size_t plain = 0;
-  for (std::size_t i = 0; i < s.size(); ++i) {
-    const auto c = static_cast<unsigned char>(s[i]);
-    if (c >= 0x20 && c != '"' && c != '\\') continue;
-    out.append(s, plain, i - plain);
-    plain = i + 1;
-    switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
-      case '\b': out += "\\b"; break;
-      case '\f': out += "\\f"; break;
-      default:
-        out += "\\u00";
-        out.push_back(kHex[c >> 4]);
-        out.push_back(kHex[c & 15]);
+  const char* plain = s.data();
+  const char* const end = s.data() + s.size();
+  for (const char* at = plain; at != end; ++at) {
+    const auto c = static_cast<unsigned char>(*at);
+    const char escape = kEscapes[c];
+    if (escape == 0) continue;
+    out.append(plain, at);
+    plain = at + 1;
+    const char pair[] = {'\\', escape};
+    out.append(pair, 2);
+    if (escape == 'u') {
+      const char code[] = {'0', '0', kHex[c >> 4], kHex[c & 15]};
+      out.append(code, 4);
     }
   }
-  out.append(s, plain, s.size() - plain);
+  out.append(plain, end);
   out.push_back('"');
 }
 

@@ -74,9 +74,9 @@ Json Executions::start(const MachineVersion& version, const std::string& name, c
   asl::Step step = l.execution.step(started);
   ledger_.put(kByMachine, by_machine_key(version.arn, l.execution.info().started, name), "");
   // Before apply(): an execution that ends at once is gone after it.
-  const Json record = l.record();
+  const Json begun = Json::object({{"executionArn", l.arn()}, {"startDate", iso_millis(l.execution.info().started)}});
   apply(l, std::move(step), &started);
-  return record;
+  return begun;
 }
 
 void Executions::stop(const std::string& arn, const std::string& error, const std::string& cause) {
@@ -96,19 +96,11 @@ void Executions::feed(const std::string& arn, asl::Input input) {
 // One commit: the history, the Input for replay, the status. Then, once durable, the commands.
 void Executions::apply(Live& live, asl::Step step, const asl::Input* journaled) {
   if (step.history.empty() && step.commands.empty()) return;
-  if (!step.history.empty()) {
-    std::string chunk;
-    for (const auto& event : step.history) {
-      chunk += chunk.empty() ? '[' : ',';
-      event.to_json().dump_to(chunk);
-    }
-    chunk += ']';
-    ledger_.put(kHistory, numbered(live.arn(), step.history.front().id), std::move(chunk));
-  }
+  if (!step.history.empty()) ledger_.put(kHistory, numbered(live.arn(), step.history.front().id), asl::stored_events(step.history));
   note(live, step);
   if (live.execution.status() != asl::Status::running) return finish(live);
   ledger_.put(kInputs, numbered(live.arn(), live.inputs++), journaled->to_json().dump());
-  if (live.inputs == 1) save(live);  // the status changes only at the end
+  if (live.inputs == 1) ledger_.put(kExecutions, live.arn(), live.record().dump());  // the status changes only at the end
   ledger_.after_commit([this, arn = live.arn(), commands = std::move(step.commands)]() mutable {
     const auto found = live_.find(arn);
     if (found == live_.end()) return;
@@ -172,15 +164,13 @@ void Executions::invoke(const std::string& arn, std::int64_t task) {
   });
 }
 
-void Executions::save(const Live& live) { ledger_.put(kExecutions, live.arn(), live.record().dump()); }
-
 void Executions::finish(Live& live) {
-  save(live);
+  const Json record = live.record();
+  ledger_.put(kExecutions, live.arn(), record.dump());
   for (std::int64_t i = 0; i < live.inputs; ++i) ledger_.erase(kInputs, numbered(live.arn(), i));
   for (const auto& [id, timer] : live.timers) loop_.cancel(timer);
   for (const auto& [id, task] : live.tasks) tokens_.erase(task.token);
   const std::string region = live.execution.info().region;
-  const Json record = live.record();
   live_.erase(std::string(live.arn()));
   if (listener_) listener_(region, record);
 }
@@ -320,7 +310,7 @@ Executions::Page Executions::history(const std::string& arn, bool newest_first, 
   for (const auto& row : ledger_.scan(kHistory, range)) {
     const auto chunk = Json::parse(row.value);
     if (!chunk) continue;
-    Json::Array events = chunk->items();
+    std::vector<Json> events = asl::api_events(*chunk);
     if (newest_first) std::reverse(events.begin(), events.end());
     for (const Json& event : events) {
       const std::int64_t id = event["id"].integer_or(0);

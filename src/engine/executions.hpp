@@ -42,7 +42,7 @@ class Executions {
   void set_listener(Listener listener) { listener_ = std::move(listener); }
   void restore(const Resolver& resolver);
 
-  // Starts and persists; the name must be free (find() first). Returns the record.
+  // Starts and persists; the name must be free (find() first). Returns {"executionArn", "startDate"}.
   Json start(const MachineVersion& version, const std::string& name, const std::string& input_text, const Json& input);
   void stop(const std::string& arn, const std::string& error, const std::string& cause);
 
@@ -77,7 +77,6 @@ class Executions {
   void invoke(const std::string& arn, std::int64_t task);
   void arm(Live& live, std::int64_t timer, Instant deadline);
   void finish(Live& live);
-  void save(const Live& live);
 
   Loop& loop_;
   Ledger& ledger_;

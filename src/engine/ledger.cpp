@@ -35,14 +35,15 @@ Ledger::~Ledger() {
 }
 
 void Ledger::put(std::string table, std::string key, std::string value) {
-  gathering_.writes.insert_or_assign({std::move(table), std::move(key)}, std::move(value));
+  gathering_.writes.insert_or_assign({std::move(table), std::move(key)}, std::make_shared<const std::string>(std::move(value)));
 }
-void Ledger::erase(std::string table, std::string key) { gathering_.writes.insert_or_assign({std::move(table), std::move(key)}, std::nullopt); }
+void Ledger::erase(std::string table, std::string key) { gathering_.writes.insert_or_assign({std::move(table), std::move(key)}, nullptr); }
 
 std::optional<std::string> Ledger::get(std::string_view table, std::string_view key) {
   const Key k{table, key};
   for (const Group* group : {&gathering_, &flying_})
-    if (const auto found = group->writes.find(k); found != group->writes.end()) return found->second;
+    if (const auto found = group->writes.find(k); found != group->writes.end())
+      return found->second ? std::optional(*found->second) : std::nullopt;
   auto row = store_.get(table, key);
   if (row) return *std::move(row);
   spdlog::error("{}", row.error().message);
@@ -51,7 +52,7 @@ std::optional<std::string> Ledger::get(std::string_view table, std::string_view 
 
 std::vector<store::Row> Ledger::scan(std::string_view table, store::Range range) {
   // Pending writes can hide rows of the store, so read enough to fill the limit all the same.
-  std::map<std::string, std::optional<std::string>> pending;
+  std::map<std::string, store::Bytes> pending;
   for (const Group* group : {&flying_, &gathering_})
     for (auto at = group->writes.lower_bound(Key{table, range.from}); at != group->writes.end() && at->first.first == table; ++at) {
       if (!range.to.empty() && at->first.second >= range.to) break;
@@ -69,7 +70,7 @@ std::vector<store::Row> Ledger::scan(std::string_view table, store::Range range)
   for (auto& row : *rows) merged.insert_or_assign(std::move(row.key), std::move(row.value));
   for (auto& [key, value] : pending) {
     if (value)
-      merged.insert_or_assign(key, *std::move(value));
+      merged.insert_or_assign(key, *value);
     else
       merged.erase(key);
   }

@@ -38,7 +38,7 @@ class Ledger {
  private:
   using Key = std::pair<std::string, std::string>;
   struct Group {
-    std::map<Key, std::optional<std::string>, std::less<>> writes;
+    std::map<Key, store::Bytes, std::less<>> writes;  // null: erased
     std::vector<Loop::Work> waiting;
     [[nodiscard]] bool empty() const { return writes.empty() && waiting.empty(); }
     [[nodiscard]] std::vector<store::Write> list() const;

@@ -21,7 +21,7 @@ class MemoryStore final : public Store {
     const std::lock_guard lock(mutex_);
     for (const Write& w : writes) {
       if (w.value)
-        tables_[w.table].insert_or_assign(w.key, *w.value);
+        tables_[w.table].insert_or_assign(w.key, w.value);
       else
         tables_[w.table].erase(w.key);
     }
@@ -33,7 +33,7 @@ class MemoryStore final : public Store {
     const auto t = tables_.find(table);
     if (t == tables_.end()) return std::optional<std::string>();
     const auto row = t->second.find(key);
-    return row == t->second.end() ? std::optional<std::string>() : std::optional(row->second);
+    return row == t->second.end() ? std::optional<std::string>() : std::optional(*row->second);
   }
 
   Result<std::vector<Row>> scan(std::string_view table, const Range& range) override {
@@ -46,17 +46,17 @@ class MemoryStore final : public Store {
     if (range.newest_first) {
       while (last != first && out.size() < range.limit) {
         --last;
-        out.push_back({last->first, last->second});
+        out.push_back({last->first, *last->second});
       }
     } else {
-      for (; first != last && out.size() < range.limit; ++first) out.push_back({first->first, first->second});
+      for (; first != last && out.size() < range.limit; ++first) out.push_back({first->first, *first->second});
     }
     return out;
   }
 
  private:
   std::mutex mutex_;
-  std::map<std::string, std::map<std::string, std::string, std::less<>>, std::less<>> tables_;
+  std::map<std::string, std::map<std::string, Bytes, std::less<>>, std::less<>> tables_;
 };
 
 }  // namespace

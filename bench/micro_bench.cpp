@@ -1,0 +1,94 @@
+// First figures of the hot paths. Ratios within one run are what counts; see docs/performance.md.
+#include <benchmark/benchmark.h>
+
+#include "asl/execution.hpp"
+#include "engine/executions.hpp"
+#include "events/pattern.hpp"
+#include "wire/protocol.hpp"
+
+namespace snapward {
+namespace {
+
+constexpr const char* kEvent =
+    R"({"version":"0","id":"08b0efc6-8ab7-55fa-b7ff-5c1c1d46053a","detail-type":"EBS Snapshot Notification","source":"aws.ec2","account":"123456789012","time":"2026-01-01T00:00:07Z","region":"us-west-2","resources":["arn:aws:ec2::us-west-2:snapshot/snap-0bdbba6ee1f9cd7dc"],"detail":{"event":"createSnapshot","result":"succeeded","cause":"","request-id":"","snapshot_id":"arn:aws:ec2::us-west-2:snapshot/snap-0bdbba6ee1f9cd7dc","source":"arn:aws:ec2::us-west-2:volume/vol-00e0a9be356706b2f","startTime":"2025-12-31T23:58:32Z","endTime":"2026-01-01T00:00:07Z"}})";
+
+void json_parse(benchmark::State& state) {
+  for (auto _ : state) benchmark::DoNotOptimize(Json::parse(kEvent));
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) * static_cast<std::int64_t>(std::string_view(kEvent).size()));
+}
+BENCHMARK(json_parse);
+
+void json_dump(benchmark::State& state) {
+  const Json event = *Json::parse(kEvent);
+  for (auto _ : state) benchmark::DoNotOptimize(event.dump());
+}
+BENCHMARK(json_dump);
+
+void wire_decode_ec2(benchmark::State& state) {
+  wire::HttpRequest request;
+  request.body = "Action=CreateSnapshot&Version=2016-11-15&VolumeId=vol-00e0a9be356706b2f&Description=nightly&TagSpecification.1.ResourceType=snapshot&TagSpecification.1.Tag.1.Key=Name&TagSpecification.1.Tag.1.Value=data";
+  const auto* ec2 = wire::find_service("ec2");
+  for (auto _ : state) benchmark::DoNotOptimize(wire::decode_request(*ec2, request));
+}
+BENCHMARK(wire_decode_ec2);
+
+void wire_decode_states(benchmark::State& state) {
+  wire::HttpRequest request;
+  request.headers.add("X-Amz-Target", "AWSStepFunctions.StartExecution");
+  request.body = Json::object({{"stateMachineArn", "arn:aws:states:us-west-2:123456789012:stateMachine:M"}, {"input", kEvent}}).dump();
+  const auto* states = wire::find_service("states");
+  for (auto _ : state) benchmark::DoNotOptimize(wire::decode_request(*states, request));
+}
+BENCHMARK(wire_decode_states);
+
+void event_match(benchmark::State& state) {
+  const auto pattern = *events::Pattern::parse(R"({"source":["aws.ec2"],"detail-type":["EBS Snapshot Notification"],"detail":{"event":["createSnapshot"],"result":["succeeded"],"snapshot_id":[{"prefix":"arn:aws:ec2::us-west-2:snapshot/snap-0b"}]}})");
+  const Json event = *Json::parse(kEvent);
+  for (auto _ : state) benchmark::DoNotOptimize(pattern.matches(event));
+}
+BENCHMARK(event_match);
+
+// The interpreter alone, with its history rendered: `range` Pass states in a row.
+void pass_states(benchmark::State& state) {
+  std::string definition = R"({"StartAt":"P0","States":{)";
+  for (std::int64_t i = 0; i < state.range(0); ++i)
+    definition += (i ? "," : "") + std::string("\"P") + std::to_string(i) + "\":{\"Type\":\"Pass\"," + (i + 1 < state.range(0) ? "\"Next\":\"P" + std::to_string(i + 1) + "\"}" : "\"End\":true}");
+  const auto machine = asl::compile_text(definition + "}}").machine;
+  const Json input = *Json::parse(kEvent);
+  for (auto _ : state) {
+    asl::Execution execution(machine, {.arn = "arn:aws:states:us-west-2:1:execution:M:e", .name = "e", .role_arn = "r", .machine_arn = "m", .machine_name = "M", .region = "us-west-2", .input = input, .input_text = kEvent, .started = {}});
+    const auto step = execution.step({.kind = asl::Input::Kind::started, .at = {}, .seed = 1, .id = 0, .value = {}, .error = {}, .cause = {}});
+    benchmark::DoNotOptimize(asl::stored_events(step.history));
+  }
+  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()));
+}
+BENCHMARK(pass_states)->Arg(1)->Arg(5);
+
+class NoCloud final : public cloud::Cloud {
+ public:
+  Task<cloud::Reply> call(cloud::Call) override { co_return Json(Json::Object{}); }
+};
+
+// Whole executions in memory: journal, history and records in the store.
+void executions_in_memory(benchmark::State& state) {
+  VirtualClock clock{Instant{}};
+  SeededEntropy entropy(1);
+  const auto store = store::open_memory();
+  engine::Loop loop(clock, entropy);
+  engine::Ledger ledger(*store, loop, engine::Ledger::Mode::inline_commits);
+  NoCloud cloud;
+  engine::Executions executions(loop, ledger, cloud);
+  const auto machine = asl::compile_text(R"({"StartAt":"A","States":{"A":{"Type":"Pass","Next":"B"},"B":{"Type":"Pass","Next":"C"},"C":{"Type":"Pass","Next":"D"},"D":{"Type":"Pass","Next":"E"},"E":{"Type":"Pass","End":true}}})").machine;
+  const Json input = *Json::parse(kEvent);
+  std::int64_t n = 0;
+  for (auto _ : state) {
+    executions.start({.arn = "arn:aws:states:us-west-2:1:stateMachine:M", .name = "M", .role_arn = "r", .region = "us-west-2", .revision = "1", .machine = machine}, std::to_string(n++), kEvent, input);
+    if (n % 64 == 0) loop.settle();
+  }
+  loop.settle();
+  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()));
+}
+BENCHMARK(executions_in_memory)->Iterations(20'000);
+
+}  // namespace
+}  // namespace snapward
