@@ -43,8 +43,10 @@ class Connection {
 
   // The status; the body goes to `body`.
   int call(const std::string& operation, const std::string& content, std::string* body = nullptr) {
-    const std::string request = fmt::format("POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Amz-Target: AWSStepFunctions.{}\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: {}\r\n\r\n{}",
-                                            operation, content.size(), content);
+    const std::string request = fmt::format(
+        "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Amz-Target: AWSStepFunctions.{}\r\nContent-Type: "
+        "application/x-amz-json-1.0\r\nContent-Length: {}\r\n\r\n{}",
+        operation, content.size(), content);
     if (!good_ || ::send(socket_, request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size())) return 0;
     std::string answer;
     char buffer[16384];
@@ -80,13 +82,15 @@ int main(int argc, char** argv) {
   std::string body;
   Connection first(port);
   const std::string name = fmt::format("load-{}", std::chrono::system_clock::now().time_since_epoch().count());
-  const Json create = Json::object({{"name", name}, {"definition", read_file(argv[2])}, {"roleArn", "arn:aws:iam::000000000000:role/load"}});
+  const Json create =
+      Json::object({{"name", name}, {"definition", read_file(argv[2])}, {"roleArn", "arn:aws:iam::000000000000:role/load"}});
   if (first.call("CreateStateMachine", create.dump(), &body) != 200) {
     fmt::print(stderr, "the machine could not be made: {}\n", body);
     return 1;
   }
   const Json machine = *Json::parse(body);
-  const std::string start = Json::object({{"stateMachineArn", machine["stateMachineArn"]}, {"input", Json::parse(read_file(argv[3]))->dump()}}).dump();
+  const std::string start =
+      Json::object({{"stateMachineArn", machine["stateMachineArn"]}, {"input", Json::parse(read_file(argv[3]))->dump()}}).dump();
 
   std::vector<std::vector<double>> micros(static_cast<std::size_t>(clients));
   std::atomic<int> failures{0};
@@ -102,7 +106,8 @@ int main(int argc, char** argv) {
           ++failures;
           return;
         }
-        micros[static_cast<std::size_t>(c)].push_back(std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - sent).count());
+        micros[static_cast<std::size_t>(c)].push_back(
+            std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - sent).count());
       }
     });
   for (auto& t : threads) t.join();
@@ -112,6 +117,7 @@ int main(int argc, char** argv) {
   std::sort(all.begin(), all.end());
   if (all.empty()) return 1;
   const auto at = [&](double q) { return all[static_cast<std::size_t>(q * static_cast<double>(all.size() - 1))] / 1000; };
-  fmt::print("{} clients: {:.0f} executions/s ({} in {:.1f} s), p50 {:.2f} ms, p99 {:.2f} ms, {} failures\n", clients, static_cast<double>(all.size()) / took, all.size(), took, at(0.5), at(0.99), failures.load());
+  fmt::print("{} clients: {:.0f} executions/s ({} in {:.1f} s), p50 {:.2f} ms, p99 {:.2f} ms, {} failures\n", clients,
+             static_cast<double>(all.size()) / took, all.size(), took, at(0.5), at(0.99), failures.load());
   return failures == 0 ? 0 : 1;
 }

@@ -26,7 +26,9 @@ BENCHMARK(json_dump);
 
 void wire_decode_ec2(benchmark::State& state) {
   wire::HttpRequest request;
-  request.body = "Action=CreateSnapshot&Version=2016-11-15&VolumeId=vol-00e0a9be356706b2f&Description=nightly&TagSpecification.1.ResourceType=snapshot&TagSpecification.1.Tag.1.Key=Name&TagSpecification.1.Tag.1.Value=data";
+  request.body =
+      "Action=CreateSnapshot&Version=2016-11-15&VolumeId=vol-00e0a9be356706b2f&Description=nightly&TagSpecification.1.ResourceType="
+      "snapshot&TagSpecification.1.Tag.1.Key=Name&TagSpecification.1.Tag.1.Value=data";
   const auto* ec2 = wire::find_service("ec2");
   for (auto _ : state) benchmark::DoNotOptimize(wire::decode_request(*ec2, request));
 }
@@ -42,7 +44,8 @@ void wire_decode_states(benchmark::State& state) {
 BENCHMARK(wire_decode_states);
 
 void event_match(benchmark::State& state) {
-  const auto pattern = *events::Pattern::parse(R"({"source":["aws.ec2"],"detail-type":["EBS Snapshot Notification"],"detail":{"event":["createSnapshot"],"result":["succeeded"],"snapshot_id":[{"prefix":"arn:aws:ec2::us-west-2:snapshot/snap-0b"}]}})");
+  const auto pattern = *events::Pattern::parse(
+      R"({"source":["aws.ec2"],"detail-type":["EBS Snapshot Notification"],"detail":{"event":["createSnapshot"],"result":["succeeded"],"snapshot_id":[{"prefix":"arn:aws:ec2::us-west-2:snapshot/snap-0b"}]}})");
   const Json event = *Json::parse(kEvent);
   for (auto _ : state) benchmark::DoNotOptimize(pattern.matches(event));
 }
@@ -52,12 +55,22 @@ BENCHMARK(event_match);
 void pass_states(benchmark::State& state) {
   std::string definition = R"({"StartAt":"P0","States":{)";
   for (std::int64_t i = 0; i < state.range(0); ++i)
-    definition += (i ? "," : "") + std::string("\"P") + std::to_string(i) + "\":{\"Type\":\"Pass\"," + (i + 1 < state.range(0) ? "\"Next\":\"P" + std::to_string(i + 1) + "\"}" : "\"End\":true}");
+    definition += (i ? "," : "") + std::string("\"P") + std::to_string(i) + "\":{\"Type\":\"Pass\"," +
+                  (i + 1 < state.range(0) ? "\"Next\":\"P" + std::to_string(i + 1) + "\"}" : "\"End\":true}");
   const auto machine = asl::compile_text(definition + "}}").machine;
   const Json input = *Json::parse(kEvent);
   for (auto _ : state) {
-    asl::Execution execution(machine, {.arn = "arn:aws:states:us-west-2:1:execution:M:e", .name = "e", .role_arn = "r", .machine_arn = "m", .machine_name = "M", .region = "us-west-2", .input = input, .input_text = kEvent, .started = {}});
-    const auto step = execution.step({.kind = asl::Input::Kind::started, .at = {}, .seed = 1, .id = 0, .value = {}, .error = {}, .cause = {}});
+    asl::Execution execution(machine, {.arn = "arn:aws:states:us-west-2:1:execution:M:e",
+                                       .name = "e",
+                                       .role_arn = "r",
+                                       .machine_arn = "m",
+                                       .machine_name = "M",
+                                       .region = "us-west-2",
+                                       .input = input,
+                                       .input_text = kEvent,
+                                       .started = {}});
+    const auto step =
+        execution.step({.kind = asl::Input::Kind::started, .at = {}, .seed = 1, .id = 0, .value = {}, .error = {}, .cause = {}});
     benchmark::DoNotOptimize(asl::stored_events(step.history));
   }
   state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()));
@@ -78,11 +91,20 @@ void executions_in_memory(benchmark::State& state) {
   engine::Ledger ledger(*store, loop, engine::Ledger::Mode::inline_commits);
   NoCloud cloud;
   engine::Executions executions(loop, ledger, cloud);
-  const auto machine = asl::compile_text(R"({"StartAt":"A","States":{"A":{"Type":"Pass","Next":"B"},"B":{"Type":"Pass","Next":"C"},"C":{"Type":"Pass","Next":"D"},"D":{"Type":"Pass","Next":"E"},"E":{"Type":"Pass","End":true}}})").machine;
+  const auto machine =
+      asl::compile_text(
+          R"({"StartAt":"A","States":{"A":{"Type":"Pass","Next":"B"},"B":{"Type":"Pass","Next":"C"},"C":{"Type":"Pass","Next":"D"},"D":{"Type":"Pass","Next":"E"},"E":{"Type":"Pass","End":true}}})")
+          .machine;
   const Json input = *Json::parse(kEvent);
   std::int64_t n = 0;
   for (auto _ : state) {
-    executions.start({.arn = "arn:aws:states:us-west-2:1:stateMachine:M", .name = "M", .role_arn = "r", .region = "us-west-2", .revision = "1", .machine = machine}, std::to_string(n++), kEvent, input);
+    executions.start({.arn = "arn:aws:states:us-west-2:1:stateMachine:M",
+                      .name = "M",
+                      .role_arn = "r",
+                      .region = "us-west-2",
+                      .revision = "1",
+                      .machine = machine},
+                     std::to_string(n++), kEvent, input);
     if (n % 64 == 0) loop.settle();
   }
   loop.settle();

@@ -1,11 +1,12 @@
 // Runs the rows of tests/cases.
+#include "support/cases.hpp"
+
 #include <gtest/gtest.h>
 
 #include "asl/expression.hpp"
 #include "events/pattern.hpp"
 #include "events/schedule.hpp"
 #include "query/jsonpath.hpp"
-#include "support/cases.hpp"
 
 namespace snapward {
 namespace {

@@ -54,14 +54,14 @@ Result<ChoiceRule> ChoiceRule::parse(const Json& json, bool nested) {
   for (const auto& [key, value] : json.as_object()) {
     if (key == "Variable" || key == "Next" || key == "Comment" || key == "Assign") continue;
     ++operators;
-    static constexpr std::pair<std::string_view, Op> kTests[] = {{"IsNull", Op::is_null},         {"IsPresent", Op::is_present},
-                                                                 {"IsNumeric", Op::is_numeric},   {"IsString", Op::is_string},
-                                                                 {"IsBoolean", Op::is_boolean},   {"IsTimestamp", Op::is_timestamp},
-                                                                 {"StringMatches", Op::matches}};
+    static constexpr std::pair<std::string_view, Op> kTests[] = {
+        {"IsNull", Op::is_null},       {"IsPresent", Op::is_present},     {"IsNumeric", Op::is_numeric}, {"IsString", Op::is_string},
+        {"IsBoolean", Op::is_boolean}, {"IsTimestamp", Op::is_timestamp}, {"StringMatches", Op::matches}};
     bool known = false;
     for (const auto& [name, op] : kTests) {
       if (key != name) continue;
-      if (op == Op::matches ? !value.is_string() : !value.is_bool()) return invalid(fmt::format("the value of '{}' has the wrong type", key));
+      if (op == Op::matches ? !value.is_string() : !value.is_bool())
+        return invalid(fmt::format("the value of '{}' has the wrong type", key));
       rule.op_ = op;
       rule.expected_ = value;
       known = true;
@@ -104,7 +104,8 @@ Result<ChoiceRule> ChoiceRule::parse(const Json& json, bool nested) {
 bool ChoiceRule::compares(const Json& actual, const Json& expected) const {
   int order = 0;
   switch (kind_) {
-    case Kind::boolean: return actual.is_bool() && expected.is_bool() && actual.as_bool() == expected.as_bool();
+    case Kind::boolean:
+      return actual.is_bool() && expected.is_bool() && actual.as_bool() == expected.as_bool();
     case Kind::string:
       if (!actual.is_string() || !expected.is_string()) return false;
       order = actual.as_string().compare(expected.as_string());
@@ -123,11 +124,16 @@ bool ChoiceRule::compares(const Json& actual, const Json& expected) const {
     }
   }
   switch (order_) {
-    case Order::equal: return order == 0;
-    case Order::less: return order < 0;
-    case Order::greater: return order > 0;
-    case Order::less_equal: return order <= 0;
-    case Order::greater_equal: return order >= 0;
+    case Order::equal:
+      return order == 0;
+    case Order::less:
+      return order < 0;
+    case Order::greater:
+      return order > 0;
+    case Order::less_equal:
+      return order <= 0;
+    case Order::greater_equal:
+      return order >= 0;
   }
   return false;
 }
@@ -150,23 +156,30 @@ Outcome<bool> ChoiceRule::holds(const Scope& scope) const {
   if (!found) return std::unexpected(found.error());
   if (op_ == Op::is_present) return found->has_value() == expected_.as_bool();
   const auto missing = [](const Expression& path) {
-    return std::unexpected(Failure{errors::kRuntime, fmt::format("Invalid path '{}': The choice state's condition path references an invalid value.", path.text())});
+    return std::unexpected(Failure{
+        errors::kRuntime, fmt::format("Invalid path '{}': The choice state's condition path references an invalid value.", path.text())});
   };
   if (!*found) return missing(*variable_);
   const Json& actual = **found;
   switch (op_) {
-    case Op::is_null: return actual.is_null() == expected_.as_bool();
-    case Op::is_numeric: return actual.is_number() == expected_.as_bool();
-    case Op::is_string: return actual.is_string() == expected_.as_bool();
-    case Op::is_boolean: return actual.is_bool() == expected_.as_bool();
-    case Op::is_timestamp: return is_timestamp(actual) == expected_.as_bool();
+    case Op::is_null:
+      return actual.is_null() == expected_.as_bool();
+    case Op::is_numeric:
+      return actual.is_number() == expected_.as_bool();
+    case Op::is_string:
+      return actual.is_string() == expected_.as_bool();
+    case Op::is_boolean:
+      return actual.is_bool() == expected_.as_bool();
+    case Op::is_timestamp:
+      return is_timestamp(actual) == expected_.as_bool();
     case Op::matches: {
       if (!actual.is_string()) return false;
       std::string pattern;  // only '*' is special here: a '?' is itself
       for (const char c : expected_.as_string()) pattern += c == '?' ? std::string("\\?") : std::string(1, c);
       return wildcard_match(pattern, actual.as_string());
     }
-    default: break;
+    default:
+      break;
   }
   if (!expected_path_) return compares(actual, expected_);
   const auto expected = expected_path_->find(scope);

@@ -18,7 +18,19 @@ class ChoiceRule {
   std::optional<Template> assign;
 
  private:
-  enum class Op { all, any, negate, compare, is_null, is_present, is_numeric, is_string, is_boolean, is_timestamp, matches } op_ = Op::compare;
+  enum class Op {
+    all,
+    any,
+    negate,
+    compare,
+    is_null,
+    is_present,
+    is_numeric,
+    is_string,
+    is_boolean,
+    is_timestamp,
+    matches
+  } op_ = Op::compare;
   enum class Kind { string, number, timestamp, boolean } kind_ = Kind::string;
   enum class Order { equal, less, greater, less_equal, greater_equal } order_ = Order::equal;
   std::vector<ChoiceRule> operands_;

@@ -20,26 +20,51 @@ const Names kAnyState = {"Type", "Comment", "QueryLanguage"};
 
 const Names& fields_of(StateType type) {
   static const Names kPass = {"Next", "End", "InputPath", "OutputPath", "Parameters", "Result", "ResultPath", "Assign"};
-  static const Names kTask = {"Next",  "End",   "InputPath",      "OutputPath",       "Parameters",         "ResultSelector",      "ResultPath", "Resource",
-                              "Retry", "Catch", "TimeoutSeconds", "HeartbeatSeconds", "TimeoutSecondsPath", "HeartbeatSecondsPath", "Credentials", "Assign"};
+  static const Names kTask = {
+      "Next",  "End",   "InputPath",      "OutputPath",       "Parameters",         "ResultSelector",       "ResultPath",  "Resource",
+      "Retry", "Catch", "TimeoutSeconds", "HeartbeatSeconds", "TimeoutSecondsPath", "HeartbeatSecondsPath", "Credentials", "Assign"};
   static const Names kChoice = {"InputPath", "OutputPath", "Choices", "Default", "Assign"};
   static const Names kWait = {"Next", "End", "InputPath", "OutputPath", "Seconds", "Timestamp", "SecondsPath", "TimestampPath", "Assign"};
   static const Names kSucceed = {"InputPath", "OutputPath"};
   static const Names kFail = {"Error", "Cause", "ErrorPath", "CausePath"};
-  static const Names kParallel = {"Next", "End", "InputPath", "OutputPath", "Parameters", "ResultSelector", "ResultPath", "Branches", "Retry", "Catch", "Assign"};
-  static const Names kMap = {"Next",         "End",          "InputPath",      "OutputPath",         "Parameters",         "ResultSelector",
-                             "ResultPath",   "Retry",        "Catch",          "Assign",             "ItemProcessor",      "Iterator",
-                             "ItemSelector", "ItemsPath",    "MaxConcurrency", "MaxConcurrencyPath", "ToleratedFailureCount", "ToleratedFailurePercentage",
+  static const Names kParallel = {"Next",       "End",      "InputPath", "OutputPath", "Parameters", "ResultSelector",
+                                  "ResultPath", "Branches", "Retry",     "Catch",      "Assign"};
+  static const Names kMap = {"Next",
+                             "End",
+                             "InputPath",
+                             "OutputPath",
+                             "Parameters",
+                             "ResultSelector",
+                             "ResultPath",
+                             "Retry",
+                             "Catch",
+                             "Assign",
+                             "ItemProcessor",
+                             "Iterator",
+                             "ItemSelector",
+                             "ItemsPath",
+                             "MaxConcurrency",
+                             "MaxConcurrencyPath",
+                             "ToleratedFailureCount",
+                             "ToleratedFailurePercentage",
                              "Label"};
   switch (type) {
-    case StateType::pass: return kPass;
-    case StateType::task: return kTask;
-    case StateType::choice: return kChoice;
-    case StateType::wait: return kWait;
-    case StateType::succeed: return kSucceed;
-    case StateType::fail: return kFail;
-    case StateType::parallel: return kParallel;
-    case StateType::map: return kMap;
+    case StateType::pass:
+      return kPass;
+    case StateType::task:
+      return kTask;
+    case StateType::choice:
+      return kChoice;
+    case StateType::wait:
+      return kWait;
+    case StateType::succeed:
+      return kSucceed;
+    case StateType::fail:
+      return kFail;
+    case StateType::parallel:
+      return kParallel;
+    case StateType::map:
+      return kMap;
   }
   return kPass;
 }
@@ -61,9 +86,13 @@ class Compiler {
 
  private:
   static bool contains(const Names& names, std::string_view name) { return std::find(names.begin(), names.end(), name) != names.end(); }
-  void say(std::string code, std::string message, std::string location) { diagnostics_.push_back({std::move(code), std::move(message), std::move(location)}); }
+  void say(std::string code, std::string message, std::string location) {
+    diagnostics_.push_back({std::move(code), std::move(message), std::move(location)});
+  }
   void schema(std::string message, const std::string& at) { say("SCHEMA_VALIDATION_FAILED", std::move(message), at.empty() ? "/" : at); }
-  void unknown(const std::string& field, const std::string& at) { schema(fmt::format("Field '{}' is not supported", field), at + '/' + field); }
+  void unknown(const std::string& field, const std::string& at) {
+    schema(fmt::format("Field '{}' is not supported", field), at + '/' + field);
+  }
   void missing(const char* field, const std::string& at) { schema(fmt::format("The field '{}' is required but was missing", field), at); }
 
   // JSONata is a language of its own that this build does not run: say so at creation rather than at run time.
@@ -90,7 +119,8 @@ class Compiler {
     }
     if (start && start->is_string()) {
       out.start_at = start->as_string();
-      if (!out.find(out.start_at)) say("MISSING_TRANSITION_TARGET", fmt::format("Missing 'StartAt' target: {}", out.start_at), at + "/StartAt");
+      if (!out.find(out.start_at))
+        say("MISSING_TRANSITION_TARGET", fmt::format("Missing 'StartAt' target: {}", out.start_at), at + "/StartAt");
     }
     std::set<std::string, std::less<>> reached = {out.start_at};
     bool terminal = false;
@@ -116,7 +146,8 @@ class Compiler {
     if (!json.is_object()) return schema("a state must be an object", at);
     const std::string_view type = json["Type"].string_or();
     const auto* known = std::find_if(std::begin(kTypes), std::end(kTypes), [&](const auto& t) { return t.first == type; });
-    if (known == std::end(kTypes)) return schema(json.find("Type") ? fmt::format("Invalid state type '{}'", type) : "The field 'Type' is required but was missing", at);
+    if (known == std::end(kTypes))
+      return schema(json.find("Type") ? fmt::format("Invalid state type '{}'", type) : "The field 'Type' is required but was missing", at);
     s.type = known->second;
     query_language(json, at);
     for (const auto& member : json.as_object())
@@ -136,9 +167,15 @@ class Compiler {
       case StateType::pass:
         if (const Json* result = json.find("Result")) s.result = *result;
         break;
-      case StateType::task: task(json, s, at); break;
-      case StateType::choice: choice(json, s, at); break;
-      case StateType::wait: wait(json, s, at); break;
+      case StateType::task:
+        task(json, s, at);
+        break;
+      case StateType::choice:
+        choice(json, s, at);
+        break;
+      case StateType::wait:
+        wait(json, s, at);
+        break;
       case StateType::fail:
         s.error = json["Error"].string_or();
         s.cause = json["Cause"].string_or();
@@ -156,8 +193,11 @@ class Compiler {
         }
         break;
       }
-      case StateType::map: map(json, s, at); break;
-      case StateType::succeed: break;
+      case StateType::map:
+        map(json, s, at);
+        break;
+      case StateType::succeed:
+        break;
     }
   }
 
@@ -184,7 +224,8 @@ class Compiler {
     s.heartbeat_seconds = seconds(json, "HeartbeatSeconds", at);
     s.timeout_path = expression(json, "TimeoutSecondsPath", at);
     s.heartbeat_path = expression(json, "HeartbeatSecondsPath", at);
-    if (s.timeout_seconds && s.heartbeat_seconds && *s.heartbeat_seconds >= *s.timeout_seconds) schema("HeartbeatSeconds must be smaller than TimeoutSeconds", at);
+    if (s.timeout_seconds && s.heartbeat_seconds && *s.heartbeat_seconds >= *s.timeout_seconds)
+      schema("HeartbeatSeconds must be smaller than TimeoutSeconds", at);
   }
 
   void choice(const Json& json, State& s, const std::string& at) {
@@ -234,11 +275,13 @@ class Compiler {
     s.items_path = expression(json, "ItemsPath", at);
     s.max_concurrency_path = expression(json, "MaxConcurrencyPath", at);
     if (const Json* value = json.find("MaxConcurrency")) {
-      if (!value->as_integer() || *value->as_integer() < 0) schema("'MaxConcurrency' must be an integer of at least 0", at + "/MaxConcurrency");
+      if (!value->as_integer() || *value->as_integer() < 0)
+        schema("'MaxConcurrency' must be an integer of at least 0", at + "/MaxConcurrency");
       s.max_concurrency = value->integer_or(0);
     }
     if (const Json* value = json.find("ToleratedFailureCount")) s.tolerated_failure_count = value->integer_or(0);
-    if (const Json* value = json.find("ToleratedFailurePercentage"); value && value->is_number()) s.tolerated_failure_percentage = value->as_double();
+    if (const Json* value = json.find("ToleratedFailurePercentage"); value && value->is_number())
+      s.tolerated_failure_percentage = value->as_double();
   }
 
   DataPath data_path(const Json& json, const char* field, const std::string& at) {

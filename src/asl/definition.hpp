@@ -60,7 +60,7 @@ struct State {
   bool end = false;
 
   DataPath input_path, output_path;
-  std::optional<Template> parameters;       // Parameters, or a Map's ItemSelector (and its legacy Parameters)
+  std::optional<Template> parameters;  // Parameters, or a Map's ItemSelector (and its legacy Parameters)
   std::optional<Template> result_selector;
   std::optional<query::JsonPath> result_path;  // absent: "$"
   bool discard_result = false;                 // ResultPath: null
@@ -106,7 +106,7 @@ struct Machine {
 };
 
 struct Diagnostic {
-  std::string code;      // SCHEMA_VALIDATION_FAILED, MISSING_TRANSITION_TARGET, …
+  std::string code;  // SCHEMA_VALIDATION_FAILED, MISSING_TRANSITION_TARGET, …
   std::string message;
   std::string location;  // "/States/Tag/Next"
 };

@@ -31,7 +31,7 @@ struct Frame {  // one path of control: the machine's own, a Parallel's branch o
   // What it waits for; 0 is nothing.
   std::int64_t task = 0;
   std::string token;
-  std::int64_t timer = 0;            // Wait or Retry
+  std::int64_t timer = 0;  // Wait or Retry
   bool retrying = false;
   std::int64_t timeout_timer = 0;
   std::int64_t heartbeat_timer = 0;
@@ -47,27 +47,43 @@ struct Frame {  // one path of control: the machine's own, a Parallel's branch o
 
 const char* entered_type(StateType type) {
   switch (type) {
-    case StateType::pass: return "PassStateEntered";
-    case StateType::task: return "TaskStateEntered";
-    case StateType::choice: return "ChoiceStateEntered";
-    case StateType::wait: return "WaitStateEntered";
-    case StateType::succeed: return "SucceedStateEntered";
-    case StateType::fail: return "FailStateEntered";
-    case StateType::parallel: return "ParallelStateEntered";
-    case StateType::map: return "MapStateEntered";
+    case StateType::pass:
+      return "PassStateEntered";
+    case StateType::task:
+      return "TaskStateEntered";
+    case StateType::choice:
+      return "ChoiceStateEntered";
+    case StateType::wait:
+      return "WaitStateEntered";
+    case StateType::succeed:
+      return "SucceedStateEntered";
+    case StateType::fail:
+      return "FailStateEntered";
+    case StateType::parallel:
+      return "ParallelStateEntered";
+    case StateType::map:
+      return "MapStateEntered";
   }
   return "";
 }
 const char* exited_type(StateType type) {
   switch (type) {
-    case StateType::pass: return "PassStateExited";
-    case StateType::task: return "TaskStateExited";
-    case StateType::choice: return "ChoiceStateExited";
-    case StateType::wait: return "WaitStateExited";
-    case StateType::succeed: return "SucceedStateExited";
-    case StateType::parallel: return "ParallelStateExited";
-    case StateType::map: return "MapStateExited";
-    case StateType::fail: break;
+    case StateType::pass:
+      return "PassStateExited";
+    case StateType::task:
+      return "TaskStateExited";
+    case StateType::choice:
+      return "ChoiceStateExited";
+    case StateType::wait:
+      return "WaitStateExited";
+    case StateType::succeed:
+      return "SucceedStateExited";
+    case StateType::parallel:
+      return "ParallelStateExited";
+    case StateType::map:
+      return "MapStateExited";
+    case StateType::fail:
+      break;
   }
   return "";
 }
@@ -130,8 +146,9 @@ class Execution::Interpreter {
   void take(const Input& input) {
     if (input.kind == Input::Kind::started) {
       if (events_ > 0) return;
-      emit(top_, "ExecutionStarted", "executionStartedEventDetails",
-           Json::object({{"input", info_.input_text}, {"inputDetails", Json::object({{"truncated", false}})}, {"roleArn", info_.role_arn}}));
+      emit(
+          top_, "ExecutionStarted", "executionStartedEventDetails",
+          Json::object({{"input", info_.input_text}, {"inputDetails", Json::object({{"truncated", false}})}, {"roleArn", info_.role_arn}}));
       top_.last_event = 0;  // the first state's predecessor is 0, not the start
       if (machine_->timeout_seconds) execution_timer_ = start_timer(static_cast<double>(*machine_->timeout_seconds) * 1000.0, nullptr);
       go(top_, machine_->graph.start_at, info_.input);
@@ -145,16 +162,23 @@ class Execution::Interpreter {
     if (found == tasks_.end()) return;
     Frame& frame = *found->second;
     switch (input.kind) {
-      case Input::Kind::task_submitted: submitted(frame, input.value); break;
+      case Input::Kind::task_submitted:
+        submitted(frame, input.value);
+        break;
       case Input::Kind::task_heartbeat:
         if (frame.heartbeat_timer) {
           cancel_timer(frame.heartbeat_timer);
           frame.heartbeat_timer = start_timer(static_cast<double>(*frame.heartbeat_seconds) * 1000.0, &frame);
         }
         break;
-      case Input::Kind::task_succeeded: succeeded(frame, input.value); break;
-      case Input::Kind::task_failed: task_failed(frame, {input.error, input.cause}); break;
-      default: break;
+      case Input::Kind::task_succeeded:
+        succeeded(frame, input.value);
+        break;
+      case Input::Kind::task_failed:
+        task_failed(frame, {input.error, input.cause});
+        break;
+      default:
+        break;
     }
   }
 
@@ -194,14 +218,16 @@ class Execution::Interpreter {
     frame.entered = now_;
     frame.retries = 0;
     frame.attempts.assign(s.retry.size(), 0);
-    frame.entered_event = emit(frame, entered_type(s.type), "stateEnteredEventDetails",
-                               Json::object({{"name", s.name}, {"inputValue", frame.input}}));
+    frame.entered_event =
+        emit(frame, entered_type(s.type), "stateEnteredEventDetails", Json::object({{"name", s.name}, {"inputValue", frame.input}}));
     if (s.input_path.nothing) {
       frame.data = Json(Json::Object{});
     } else if (s.input_path.path) {
       auto data = s.input_path.path->find(scope(frame, frame.input));
       if (!data) return fail(frame, data.error());
-      if (!*data) return fail(frame, {errors::kRuntime, fmt::format("Invalid path '{}': No results for path: {}", s.input_path.path->text(), s.input_path.path->text())});
+      if (!*data)
+        return fail(frame, {errors::kRuntime, fmt::format("Invalid path '{}': No results for path: {}", s.input_path.path->text(),
+                                                          s.input_path.path->text())});
       frame.data = **std::move(data);
     } else {
       frame.data = frame.input;
@@ -213,14 +239,22 @@ class Execution::Interpreter {
   void perform(Frame& frame) {
     const State& s = *frame.state;
     switch (s.type) {
-      case StateType::pass: return pass(frame);
-      case StateType::task: return task(frame);
-      case StateType::choice: return choice(frame);
-      case StateType::wait: return wait(frame);
-      case StateType::succeed: return leave(frame, frame.data);
-      case StateType::fail: return fail_state(frame);
-      case StateType::parallel: return parallel(frame);
-      case StateType::map: return map(frame);
+      case StateType::pass:
+        return pass(frame);
+      case StateType::task:
+        return task(frame);
+      case StateType::choice:
+        return choice(frame);
+      case StateType::wait:
+        return wait(frame);
+      case StateType::succeed:
+        return leave(frame, frame.data);
+      case StateType::fail:
+        return fail_state(frame);
+      case StateType::parallel:
+        return parallel(frame);
+      case StateType::map:
+        return map(frame);
     }
   }
 
@@ -242,7 +276,9 @@ class Execution::Interpreter {
       if (*holds) return leave(frame, frame.data, rule.next, rule.assign ? &*rule.assign : nullptr);
     }
     if (frame.state->default_next.empty())
-      return fail(frame, {errors::kNoChoiceMatched, fmt::format("Failed to transition out of the state. The state '{}' does not point to a next state.", frame.state->name)});
+      return fail(
+          frame, {errors::kNoChoiceMatched,
+                  fmt::format("Failed to transition out of the state. The state '{}' does not point to a next state.", frame.state->name)});
     leave(frame, frame.data, frame.state->default_next);
   }
 
@@ -258,11 +294,14 @@ class Execution::Interpreter {
       const auto value = path.find(scope(frame, frame.data));
       if (!value) return fail(frame, value.error());
       const char* field = s.seconds_path ? "SecondsPath" : "TimestampPath";
-      const auto bad = [&](const std::string& what) { return fail(frame, {errors::kRuntime, fmt::format("The {} parameter {}", field, what)}); };
+      const auto bad = [&](const std::string& what) {
+        return fail(frame, {errors::kRuntime, fmt::format("The {} parameter {}", field, what)});
+      };
       if (!*value) return bad(fmt::format("does not reference an input value: {}", path.text()));
       if (s.seconds_path) {
         const auto seconds = (*value)->as_integer();
-        if (!seconds || *seconds < 0 || *seconds > 99'999'999) return bad(fmt::format("cannot be parsed as a positive integer: {}", (*value)->dump()));
+        if (!seconds || *seconds < 0 || *seconds > 99'999'999)
+          return bad(fmt::format("cannot be parsed as a positive integer: {}", (*value)->dump()));
         until += std::chrono::seconds(*seconds);
       } else {
         const auto at = parse_iso((*value)->string_or());
@@ -304,7 +343,8 @@ class Execution::Interpreter {
       const auto value = (*path)->find(scope(frame, frame.data));
       if (!value) return fail(frame, value.error());
       *target = *value ? (*value)->as_integer() : std::nullopt;
-      if (!*target || **target <= 0) return fail(frame, {errors::kRuntime, fmt::format("The path '{}' must name a positive integer", (*path)->text())});
+      if (!*target || **target <= 0)
+        return fail(frame, {errors::kRuntime, fmt::format("The path '{}' must name a positive integer", (*path)->text())});
     }
     if (too_large(parameters)) return fail(frame, data_limit(frame));
     std::int64_t id = 0;
@@ -316,7 +356,10 @@ class Execution::Interpreter {
       emit(frame, "LambdaFunctionStarted", "", {});
     } else {
       Json::Object details;
-      details.set("resourceType", s.resource.type).set("resource", s.resource.action).set("region", info_.region).set("parametersValue", parameters);
+      details.set("resourceType", s.resource.type)
+          .set("resource", s.resource.action)
+          .set("region", info_.region)
+          .set("parametersValue", parameters);
       if (timeout) details.set("timeoutInSeconds", *timeout);
       if (heartbeat) details.set("heartbeatInSeconds", *heartbeat);
       id = emit(frame, "TaskScheduled", "taskScheduledEventDetails", std::move(details));
@@ -324,14 +367,20 @@ class Execution::Interpreter {
     }
     frame.task = id;
     tasks_[id] = &frame;
-    out_->commands.push_back({.kind = Command::Kind::invoke_task, .id = id, .resource = &s.resource, .state = s.name, .parameters = std::move(parameters), .token = frame.token, .deadline = {}});
+    out_->commands.push_back({.kind = Command::Kind::invoke_task,
+                              .id = id,
+                              .resource = &s.resource,
+                              .state = s.name,
+                              .parameters = std::move(parameters),
+                              .token = frame.token,
+                              .deadline = {}});
     if (timeout) frame.timeout_timer = start_timer(static_cast<double>(*timeout) * 1000.0, &frame);
     frame.heartbeat_seconds = heartbeat;
     if (heartbeat) frame.heartbeat_timer = start_timer(static_cast<double>(*heartbeat) * 1000.0, &frame);
   }
 
   // {"resourceType", "resource", …}, as the Task* details begin.
-  static Json named(const Resource& resource, Json::Object rest) {
+  static Json named(const Resource& resource, const Json::Object& rest) {
     Json::Object out;
     out.set("resourceType", resource.type).set("resource", resource.action);
     for (const auto& [key, value] : rest) out.set(key, value);
@@ -373,7 +422,8 @@ class Execution::Interpreter {
   void timed_out(Frame& frame, const Failure& failure) {
     const std::int64_t task = frame.task;
     stop_waiting(frame);
-    out_->commands.push_back({.kind = Command::Kind::cancel_task, .id = task, .resource = nullptr, .state = {}, .parameters = {}, .token = {}, .deadline = {}});
+    out_->commands.push_back(
+        {.kind = Command::Kind::cancel_task, .id = task, .resource = nullptr, .state = {}, .parameters = {}, .token = {}, .deadline = {}});
     const Resource& resource = frame.state->resource;
     if (resource.kind == Resource::Kind::lambda)
       emit(frame, "LambdaFunctionTimedOut", "lambdaFunctionTimedOutEventDetails", failure_fields(failure));
@@ -404,16 +454,22 @@ class Execution::Interpreter {
     if (s.items_path) {
       auto found = s.items_path->find(scope(frame, frame.data));
       if (!found) return fail(frame, found.error());
-      if (!*found) return fail(frame, {errors::kRuntime, fmt::format("Invalid path '{}': No results for path: {}", s.items_path->text(), s.items_path->text())});
+      if (!*found)
+        return fail(frame, {errors::kRuntime,
+                            fmt::format("Invalid path '{}': No results for path: {}", s.items_path->text(), s.items_path->text())});
       items = **std::move(found);
     }
-    if (!items.is_array()) return fail(frame, {errors::kRuntime, fmt::format("Reference path \"{}\" must point to array.", s.items_path ? s.items_path->text() : "$")});
+    if (!items.is_array())
+      return fail(frame,
+                  {errors::kRuntime, fmt::format("Reference path \"{}\" must point to array.", s.items_path ? s.items_path->text() : "$")});
     frame.concurrency = s.max_concurrency;
     if (s.max_concurrency_path) {
       const auto value = s.max_concurrency_path->find(scope(frame, frame.data));
       if (!value) return fail(frame, value.error());
       const auto limit = *value ? (*value)->as_integer() : std::nullopt;
-      if (!limit || *limit < 0) return fail(frame, {errors::kRuntime, fmt::format("The path '{}' must name an integer of at least 0", s.max_concurrency_path->text())});
+      if (!limit || *limit < 0)
+        return fail(frame,
+                    {errors::kRuntime, fmt::format("The path '{}' must name an integer of at least 0", s.max_concurrency_path->text())});
       frame.concurrency = *limit;
     }
     frame.items = items.as_array();
@@ -443,7 +499,8 @@ class Execution::Interpreter {
   // Starts items until the concurrency limit is met.
   void more_items(Frame& frame) {
     const State& s = *frame.state;
-    while (frame.next_item < frame.items.size() && (frame.concurrency == 0 || static_cast<std::int64_t>(frame.next_item - frame.finished) < frame.concurrency)) {
+    while (frame.next_item < frame.items.size() &&
+           (frame.concurrency == 0 || static_cast<std::int64_t>(frame.next_item - frame.finished) < frame.concurrency)) {
       const std::size_t i = frame.next_item++;
       Frame& c = child(frame, i, *s.branches[0]);
       c.item = Json::object({{"Index", i}, {"Value", frame.items[i]}});
@@ -504,8 +561,8 @@ class Execution::Interpreter {
     }
     parent.last_event = c.last_event;
     drop_children(parent, &c);
-    emit(parent, s.type == StateType::map ? "MapStateFailed" : "ParallelStateFailed", s.type == StateType::map ? "mapStateFailedEventDetails" : "parallelStateFailedEventDetails",
-         failure_fields(failure));
+    emit(parent, s.type == StateType::map ? "MapStateFailed" : "ParallelStateFailed",
+         s.type == StateType::map ? "mapStateFailedEventDetails" : "parallelStateFailedEventDetails", failure_fields(failure));
     handle(parent, failure);
   }
 
@@ -531,7 +588,14 @@ class Execution::Interpreter {
   void abandon(Frame& frame) {
     const std::int64_t task = frame.task;
     stop_waiting(frame);
-    if (task) out_->commands.push_back({.kind = Command::Kind::cancel_task, .id = task, .resource = nullptr, .state = {}, .parameters = {}, .token = {}, .deadline = {}});
+    if (task)
+      out_->commands.push_back({.kind = Command::Kind::cancel_task,
+                                .id = task,
+                                .resource = nullptr,
+                                .state = {},
+                                .parameters = {},
+                                .token = {},
+                                .deadline = {}});
     for (auto& c : frame.children)
       if (c) {
         abandon(*c);
@@ -556,7 +620,9 @@ class Execution::Interpreter {
     if (s.discard_result) return leave(frame, frame.input, {}, nullptr, &result);
     if (!s.result_path) return leave(frame, result, {}, nullptr, &result);
     auto output = s.result_path->assign(frame.input, result);
-    if (!output) return fail(frame, {errors::kResultPathMatchFailure, fmt::format("Unable to apply ReferencePath {} to input {}", s.result_path->text(), frame.input.dump())});
+    if (!output)
+      return fail(frame, {errors::kResultPathMatchFailure,
+                          fmt::format("Unable to apply ReferencePath {} to input {}", s.result_path->text(), frame.input.dump())});
     leave(frame, *std::move(output), {}, nullptr, &result);
   }
 
@@ -570,7 +636,9 @@ class Execution::Interpreter {
     } else if (s.output_path.path) {
       auto selected = s.output_path.path->find(scope(frame, output));
       if (!selected) return fail(frame, selected.error());
-      if (!*selected) return fail(frame, {errors::kRuntime, fmt::format("Invalid path '{}': No results for path: {}", s.output_path.path->text(), s.output_path.path->text())});
+      if (!*selected)
+        return fail(frame, {errors::kRuntime, fmt::format("Invalid path '{}': No results for path: {}", s.output_path.path->text(),
+                                                          s.output_path.path->text())});
       output = **std::move(selected);
     }
     exit_to(frame, std::move(output), next.empty() ? s.next : next);
@@ -578,7 +646,8 @@ class Execution::Interpreter {
 
   void exit_to(Frame& frame, Json output, const std::string& next) {
     if (too_large(output)) return fail(frame, data_limit(frame));
-    emit(frame, exited_type(frame.state->type), "stateExitedEventDetails", Json::object({{"name", frame.state->name}, {"outputValue", output}}));
+    emit(frame, exited_type(frame.state->type), "stateExitedEventDetails",
+         Json::object({{"name", frame.state->name}, {"outputValue", output}}));
     if (!next.empty()) return go(frame, next, std::move(output));
     if (frame.parent) return child_succeeded(frame, std::move(output));
     status_ = Status::succeeded;
@@ -600,7 +669,8 @@ class Execution::Interpreter {
 
   // The state itself failed (a path, an intrinsic, a limit): worded as Step Functions words it, then handled.
   void fail(Frame& frame, Failure failure) {
-    failure.cause = fmt::format("An error occurred while executing the state '{}' (entered at the event id #{}). {}", frame.state->name, frame.entered_event, failure.cause);
+    failure.cause = fmt::format("An error occurred while executing the state '{}' (entered at the event id #{}). {}", frame.state->name,
+                                frame.entered_event, failure.cause);
     handle(frame, failure);
   }
 
@@ -627,7 +697,8 @@ class Execution::Interpreter {
       if (!c.result_path) return exit_to(frame, error, c.next);
       auto output = c.result_path->assign(frame.input, error);
       if (!output)
-        return propagate(frame, {errors::kResultPathMatchFailure, fmt::format("Unable to apply ReferencePath {} to input {}", c.result_path->text(), frame.input.dump())});
+        return propagate(frame, {errors::kResultPathMatchFailure,
+                                 fmt::format("Unable to apply ReferencePath {} to input {}", c.result_path->text(), frame.input.dump())});
       return exit_to(frame, *std::move(output), c.next);
     }
     propagate(frame, failure);
@@ -641,7 +712,14 @@ class Execution::Interpreter {
   void end(Status status, const Failure& failure) {
     const std::int64_t task = top_.task;
     stop_waiting(top_);
-    if (task) out_->commands.push_back({.kind = Command::Kind::cancel_task, .id = task, .resource = nullptr, .state = {}, .parameters = {}, .token = {}, .deadline = {}});
+    if (task)
+      out_->commands.push_back({.kind = Command::Kind::cancel_task,
+                                .id = task,
+                                .resource = nullptr,
+                                .state = {},
+                                .parameters = {},
+                                .token = {},
+                                .deadline = {}});
     for (auto& c : top_.children)
       if (c) abandon(*c);
     for (auto& c : top_.children) discarded_.push_back(std::move(c));
@@ -662,14 +740,16 @@ class Execution::Interpreter {
 
   void finish() {
     if (execution_timer_) cancel_timer(execution_timer_);
-    out_->commands.push_back({.kind = Command::Kind::finish, .id = 0, .resource = nullptr, .state = {}, .parameters = {}, .token = {}, .deadline = {}});
+    out_->commands.push_back(
+        {.kind = Command::Kind::finish, .id = 0, .resource = nullptr, .state = {}, .parameters = {}, .token = {}, .deadline = {}});
   }
 
   // ── Small things ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   std::int64_t emit(Frame& frame, const char* type, const char* details, Json body) {
     const std::int64_t id = ++events_;
-    out_->history.push_back({.id = id, .previous = frame.last_event, .at = now_, .type = type, .details = details, .body = std::move(body)});
+    out_->history.push_back(
+        {.id = id, .previous = frame.last_event, .at = now_, .type = type, .details = details, .body = std::move(body)});
     frame.last_event = id;
     return id;
   }
@@ -683,14 +763,20 @@ class Execution::Interpreter {
   std::int64_t start_timer(double millis, Frame* frame) {
     const std::int64_t id = ++timer_ids_;
     if (frame) timers_[id] = frame;
-    out_->commands.push_back({.kind = Command::Kind::start_timer, .id = id, .resource = nullptr, .state = {}, .parameters = {}, .token = {},
+    out_->commands.push_back({.kind = Command::Kind::start_timer,
+                              .id = id,
+                              .resource = nullptr,
+                              .state = {},
+                              .parameters = {},
+                              .token = {},
                               .deadline = now_ + Duration(static_cast<std::int64_t>(std::llround(millis)))});
     return id;
   }
   void cancel_timer(std::int64_t& id) {
     if (!id) return;
     timers_.erase(id);
-    out_->commands.push_back({.kind = Command::Kind::cancel_timer, .id = id, .resource = nullptr, .state = {}, .parameters = {}, .token = {}, .deadline = {}});
+    out_->commands.push_back(
+        {.kind = Command::Kind::cancel_timer, .id = id, .resource = nullptr, .state = {}, .parameters = {}, .token = {}, .deadline = {}});
     id = 0;
   }
   void stop_waiting(Frame& frame) {
@@ -713,19 +799,26 @@ class Execution::Interpreter {
   bool too_large(const Json& value) { return text_of(value).size() > kMaxPayloadBytes; }
   static Failure data_limit(const Frame& frame) {
     const std::string who = frame.state->type == StateType::task ? frame.state->resource.arn : frame.state->name;
-    return {errors::kDataLimitExceeded, fmt::format("The state/task '{}' returned a result with a size exceeding the maximum number of bytes service limit.", who)};
+    return {errors::kDataLimitExceeded,
+            fmt::format("The state/task '{}' returned a result with a size exceeding the maximum number of bytes service limit.", who)};
   }
 
   Json context(const Frame& frame) const {
     Json::Object out;
-    out.set("Execution", Json::object({{"Id", info_.arn}, {"Input", info_.input}, {"Name", info_.name}, {"RoleArn", info_.role_arn}, {"StartTime", iso_millis(info_.started)}, {"RedriveCount", 0}}));
+    out.set("Execution", Json::object({{"Id", info_.arn},
+                                       {"Input", info_.input},
+                                       {"Name", info_.name},
+                                       {"RoleArn", info_.role_arn},
+                                       {"StartTime", iso_millis(info_.started)},
+                                       {"RedriveCount", 0}}));
     for (const Frame* f = &frame; f; f = f->parent)
       if (!f->item.is_null()) {
         out.set("Map", Json::object({{"Item", f->item}}));
         break;
       }
     if (frame.state)
-      out.set("State", Json::object({{"EnteredTime", iso_millis(frame.entered)}, {"Name", frame.state->name}, {"RetryCount", frame.retries}}));
+      out.set("State",
+              Json::object({{"EnteredTime", iso_millis(frame.entered)}, {"Name", frame.state->name}, {"RetryCount", frame.retries}}));
     out.set("StateMachine", Json::object({{"Id", info_.machine_arn}, {"Name", info_.machine_name}}));
     if (!frame.token.empty()) out.set("Task", Json::object({{"Token", frame.token}}));
     return out;
@@ -750,7 +843,8 @@ class Execution::Interpreter {
   std::string text_;
 };
 
-Execution::Execution(std::shared_ptr<const Machine> machine, ExecutionInfo info) : impl_(std::make_unique<Interpreter>(std::move(machine), std::move(info))) {}
+Execution::Execution(std::shared_ptr<const Machine> machine, ExecutionInfo info)
+    : impl_(std::make_unique<Interpreter>(std::move(machine), std::move(info))) {}
 Execution::~Execution() = default;
 Execution::Execution(Execution&&) noexcept = default;
 Execution& Execution::operator=(Execution&&) noexcept = default;
@@ -769,22 +863,30 @@ std::vector<Execution::Waiting> Execution::waiting_for() const {
 
 const char* status_name(Status status) {
   switch (status) {
-    case Status::running: return "RUNNING";
-    case Status::succeeded: return "SUCCEEDED";
-    case Status::failed: return "FAILED";
-    case Status::timed_out: return "TIMED_OUT";
-    case Status::aborted: return "ABORTED";
+    case Status::running:
+      return "RUNNING";
+    case Status::succeeded:
+      return "SUCCEEDED";
+    case Status::failed:
+      return "FAILED";
+    case Status::timed_out:
+      return "TIMED_OUT";
+    case Status::aborted:
+      return "ABORTED";
   }
   return "";
 }
 
 namespace {
-constexpr const char* kInputNames[] = {"started", "task_submitted", "task_succeeded", "task_failed", "task_heartbeat", "timer_fired", "aborted"};
+constexpr const char* kInputNames[] = {"started",        "task_submitted", "task_succeeded", "task_failed",
+                                       "task_heartbeat", "timer_fired",    "aborted"};
 }
 
 Json Input::to_json() const {
   Json::Object out;
-  out.set("kind", kInputNames[static_cast<int>(kind)]).set("at", at.time_since_epoch().count()).set("seed", static_cast<std::int64_t>(seed));
+  out.set("kind", kInputNames[static_cast<int>(kind)])
+      .set("at", at.time_since_epoch().count())
+      .set("seed", static_cast<std::int64_t>(seed));
   if (id) out.set("id", id);
   if (kind == Kind::task_succeeded || kind == Kind::task_submitted) out.set("value", value);
   if (!error.empty()) out.set("error", error);

@@ -33,8 +33,8 @@
 namespace snapward::asl {
 
 // Limits of the service (Developer Guide, "Service quotas").
-inline constexpr std::size_t kMaxPayloadBytes = 262'144;     // input or output of a state, task or execution
-inline constexpr std::int64_t kMaxHistoryEvents = 25'000;    // then the execution fails
+inline constexpr std::size_t kMaxPayloadBytes = 262'144;   // input or output of a state, task or execution
+inline constexpr std::int64_t kMaxHistoryEvents = 25'000;  // then the execution fails
 
 struct ExecutionInfo {
   std::string arn, name, role_arn, machine_arn, machine_name;
@@ -90,10 +90,10 @@ class Execution {
 
   [[nodiscard]] const ExecutionInfo& info() const;
   [[nodiscard]] Status status() const;
-  [[nodiscard]] Instant stopped() const;          // when no longer running
+  [[nodiscard]] Instant stopped() const;                 // when no longer running
   [[nodiscard]] const std::string& output_text() const;  // when succeeded
-  [[nodiscard]] const Failure& failure() const;     // when failed, timed out or aborted
-  [[nodiscard]] std::int64_t events() const;        // history events so far
+  [[nodiscard]] const Failure& failure() const;          // when failed, timed out or aborted
+  [[nodiscard]] std::int64_t events() const;             // history events so far
 
   struct Waiting {
     std::string state;

@@ -42,7 +42,9 @@ class Transcript {
       if (command.kind == Command::Kind::finish) ++finishes;
     }
   }
-  void succeed(const std::string& value) { answer({.kind = Input::Kind::task_succeeded, .at = now_, .seed = 2, .id = 0, .value = *Json::parse(value), .error = {}, .cause = {}}); }
+  void succeed(const std::string& value) {
+    answer({.kind = Input::Kind::task_succeeded, .at = now_, .seed = 2, .id = 0, .value = *Json::parse(value), .error = {}, .cause = {}});
+  }
   void fail(const std::string& error, const std::string& cause = "because") {
     answer({.kind = Input::Kind::task_failed, .at = now_, .seed = 3, .id = 0, .value = {}, .error = error, .cause = cause});
   }
@@ -89,8 +91,9 @@ class Transcript {
 };
 
 TEST(Execution, PassesDataThrough) {
-  Transcript run(R"x({"StartAt":"A","States":{"A":{"Type":"Pass","InputPath":"$.a","Parameters":{"x.$":"$.n","y":1},"ResultPath":"$.r","OutputPath":"$.r","Next":"B"},"B":{"Type":"Pass","Result":[1],"End":true}}})x",
-          R"x({"a":{"n":5}})x");
+  Transcript run(
+      R"x({"StartAt":"A","States":{"A":{"Type":"Pass","InputPath":"$.a","Parameters":{"x.$":"$.n","y":1},"ResultPath":"$.r","OutputPath":"$.r","Next":"B"},"B":{"Type":"Pass","Result":[1],"End":true}}})x",
+      R"x({"a":{"n":5}})x");
   EXPECT_EQ(run.transcript(), "ExecutionStarted PassStateEntered<0 PassStateExited PassStateEntered PassStateExited ExecutionSucceeded");
   EXPECT_EQ(run.history[2].body["outputValue"].dump(), R"x({"x":5,"y":1})x");
   EXPECT_EQ(run.output(), "[1]");
@@ -98,7 +101,8 @@ TEST(Execution, PassesDataThrough) {
 }
 
 TEST(Execution, ResultPathKeepsTheRawInput) {
-  Transcript run(R"x({"StartAt":"A","States":{"A":{"Type":"Pass","InputPath":null,"Result":7,"ResultPath":"$.deep.r","End":true}}})x", R"x({"a":1})x");
+  Transcript run(R"x({"StartAt":"A","States":{"A":{"Type":"Pass","InputPath":null,"Result":7,"ResultPath":"$.deep.r","End":true}}})x",
+                 R"x({"a":1})x");
   EXPECT_EQ(run.output(), R"x({"a":1,"deep":{"r":7}})x");
   Transcript discard(R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Result":7,"ResultPath":null,"End":true}}})x", R"x({"a":1})x");
   EXPECT_EQ(discard.output(), R"x({"a":1})x");
@@ -106,14 +110,17 @@ TEST(Execution, ResultPathKeepsTheRawInput) {
   EXPECT_EQ(clash.execution->failure().error, "States.ResultPathMatchFailure");
 }
 
-constexpr const char* kTask = R"x({"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:lambda:us-west-2:1:function:f","TimeoutSeconds":60,"ResultPath":"$.r","End":true}}})x";
+constexpr const char* kTask =
+    R"x({"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:lambda:us-west-2:1:function:f","TimeoutSeconds":60,"ResultPath":"$.r","End":true}}})x";
 
 TEST(Execution, LambdaTasksHaveTheirOwnEvents) {
   Transcript run(kTask, R"x({"a":1})x");
   EXPECT_EQ(run.transcript(), "ExecutionStarted TaskStateEntered<0 LambdaFunctionScheduled LambdaFunctionStarted");
   EXPECT_EQ(run.execution->waiting_for().size(), 1U);
   run.succeed("2");
-  EXPECT_EQ(run.transcript(), "ExecutionStarted TaskStateEntered<0 LambdaFunctionScheduled LambdaFunctionStarted LambdaFunctionSucceeded TaskStateExited ExecutionSucceeded");
+  EXPECT_EQ(run.transcript(),
+            "ExecutionStarted TaskStateEntered<0 LambdaFunctionScheduled LambdaFunctionStarted LambdaFunctionSucceeded TaskStateExited "
+            "ExecutionSucceeded");
   EXPECT_EQ(run.output(), R"x({"a":1,"r":2})x");
   EXPECT_TRUE(run.timers.empty());
 }
@@ -140,7 +147,8 @@ TEST(Execution, ALateAnswerChangesNothing) {
 TEST(Execution, RetriesWithBackOffThenCatches) {
   Transcript run(R"x({"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:states:::aws-sdk:ec2:describeVolumes",
     "Retry":[{"ErrorEquals":["Throttled"],"IntervalSeconds":2,"BackoffRate":3,"MaxAttempts":3,"MaxDelaySeconds":7}],
-    "Catch":[{"ErrorEquals":["States.ALL"],"ResultPath":"$.e","Next":"C"}],"End":true},"C":{"Type":"Pass","End":true}}})x", R"x({"a":1})x");
+    "Catch":[{"ErrorEquals":["States.ALL"],"ResultPath":"$.e","Next":"C"}],"End":true},"C":{"Type":"Pass","End":true}}})x",
+                 R"x({"a":1})x");
   run.fail("Throttled");
   EXPECT_EQ(run.wait(), std::chrono::seconds(2));
   run.fail("Throttled");
@@ -150,12 +158,14 @@ TEST(Execution, RetriesWithBackOffThenCatches) {
   run.fail("Throttled", "enough");
   EXPECT_EQ(run.output(), R"x({"a":1,"e":{"Error":"Throttled","Cause":"enough"}})x");
   EXPECT_EQ(run.transcript(),
-            "ExecutionStarted TaskStateEntered<0 TaskScheduled TaskStarted TaskFailed TaskScheduled TaskStarted TaskFailed TaskScheduled TaskStarted TaskFailed "
+            "ExecutionStarted TaskStateEntered<0 TaskScheduled TaskStarted TaskFailed TaskScheduled TaskStarted TaskFailed TaskScheduled "
+            "TaskStarted TaskFailed "
             "TaskScheduled TaskStarted TaskFailed TaskStateExited PassStateEntered PassStateExited ExecutionSucceeded");
 }
 
 TEST(Execution, StatesAllDoesNotCatchRuntimeAndDataLimit) {
-  const std::string definition = R"x({"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:states:::sns:publish","Catch":[{"ErrorEquals":["States.ALL"],"Next":"C"}],"End":true},"C":{"Type":"Pass","End":true}}})x";
+  const std::string definition =
+      R"x({"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:states:::sns:publish","Catch":[{"ErrorEquals":["States.ALL"],"Next":"C"}],"End":true},"C":{"Type":"Pass","End":true}}})x";
   Transcript run(definition);
   run.fail("States.Runtime");
   EXPECT_EQ(run.execution->status(), Status::failed);
@@ -173,13 +183,16 @@ TEST(Execution, ChoosesAndWaits) {
       "W":{"Type":"Wait","SecondsPath":"$.n","Next":"S"},"S":{"Type":"Succeed"},"F":{"Type":"Fail","Error":"E","CausePath":"States.Format('n is {}', $.n)"}}})x";
   Transcript run(definition, R"x({"n":2,"m":3})x");
   EXPECT_EQ(run.wait(), std::chrono::seconds(2));
-  EXPECT_EQ(run.transcript(), "ExecutionStarted ChoiceStateEntered<0 ChoiceStateExited WaitStateEntered WaitStateExited SucceedStateEntered SucceedStateExited ExecutionSucceeded");
+  EXPECT_EQ(run.transcript(),
+            "ExecutionStarted ChoiceStateEntered<0 ChoiceStateExited WaitStateEntered WaitStateExited SucceedStateEntered "
+            "SucceedStateExited ExecutionSucceeded");
   Transcript failing(definition, R"x({"n":1,"m":3})x");
   EXPECT_EQ(failing.execution->failure().error, "E");
   EXPECT_EQ(failing.execution->failure().cause, "n is 1");
   Transcript missing(definition, R"x({"m":3})x");
   EXPECT_EQ(missing.execution->failure().cause,
-            "An error occurred while executing the state 'C' (entered at the event id #2). Invalid path '$.n': The choice state's condition path references an invalid value.");
+            "An error occurred while executing the state 'C' (entered at the event id #2). Invalid path '$.n': The choice state's "
+            "condition path references an invalid value.");
 }
 
 constexpr const char* kParallel = R"x({"StartAt":"P","States":{"P":{"Type":"Parallel","Branches":[
@@ -188,11 +201,13 @@ constexpr const char* kParallel = R"x({"StartAt":"P","States":{"P":{"Type":"Para
 
 TEST(Execution, ParallelWaitsForAllBranches) {
   Transcript run(kParallel, "1");
-  EXPECT_EQ(run.transcript(), "ExecutionStarted ParallelStateEntered<0 ParallelStateStarted TaskStateEntered TaskScheduled TaskStarted WaitStateEntered<3");
+  EXPECT_EQ(run.transcript(),
+            "ExecutionStarted ParallelStateEntered<0 ParallelStateStarted TaskStateEntered TaskScheduled TaskStarted WaitStateEntered<3");
   run.succeed("\"a\"");
   run.wait();
   EXPECT_EQ(run.output(), R"x({"first":"a"})x");
-  EXPECT_TRUE(run.transcript().ends_with("WaitStateExited<7 ParallelStateSucceeded ParallelStateExited ExecutionSucceeded")) << run.transcript();
+  EXPECT_TRUE(run.transcript().ends_with("WaitStateExited<7 ParallelStateSucceeded ParallelStateExited ExecutionSucceeded"))
+      << run.transcript();
 }
 
 TEST(Execution, OneBranchFailingEndsTheOthers) {
@@ -204,8 +219,10 @@ TEST(Execution, OneBranchFailingEndsTheOthers) {
 }
 
 TEST(Execution, MapRunsItemsWithinItsLimit) {
-  Transcript run(R"x({"StartAt":"M","States":{"M":{"Type":"Map","ItemsPath":"$.l","MaxConcurrency":2,"ItemSelector":{"i.$":"$$.Map.Item.Index","v.$":"$$.Map.Item.Value"},
-    "ItemProcessor":{"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:states:::sns:publish","End":true}}},"End":true}}})x", R"x({"l":["a","b","c"]})x");
+  Transcript run(
+      R"x({"StartAt":"M","States":{"M":{"Type":"Map","ItemsPath":"$.l","MaxConcurrency":2,"ItemSelector":{"i.$":"$$.Map.Item.Index","v.$":"$$.Map.Item.Value"},
+    "ItemProcessor":{"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:states:::sns:publish","End":true}}},"End":true}}})x",
+      R"x({"l":["a","b","c"]})x");
   EXPECT_EQ(run.tasks.size(), 2U);
   EXPECT_EQ(run.tasks[1].parameters.dump(), R"x({"i":1,"v":"b"})x");
   run.succeed("1");
@@ -216,7 +233,9 @@ TEST(Execution, MapRunsItemsWithinItsLimit) {
 }
 
 TEST(Execution, AFailingItemFailsTheMapAndAbortsTheRest) {
-  Transcript run(R"x({"StartAt":"M","States":{"M":{"Type":"Map","ItemProcessor":{"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:states:::sns:publish","End":true}}},"End":true}}})x", "[1,2]");
+  Transcript run(
+      R"x({"StartAt":"M","States":{"M":{"Type":"Map","ItemProcessor":{"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:states:::sns:publish","End":true}}},"End":true}}})x",
+      "[1,2]");
   run.fail("E");
   EXPECT_TRUE(run.transcript().find("MapIterationFailed MapIterationAborted") != std::string::npos) << run.transcript();
   EXPECT_TRUE(run.transcript().ends_with("MapStateFailed ExecutionFailed")) << run.transcript();
@@ -226,24 +245,40 @@ TEST(Execution, AFailingItemFailsTheMapAndAbortsTheRest) {
 TEST(Execution, AThousandItemsDoNotGrowTheStack) {
   std::string items = "[0";
   for (int i = 1; i < 1000; ++i) items += "," + std::to_string(i);
-  Transcript run(R"x({"StartAt":"M","States":{"M":{"Type":"Map","ItemProcessor":{"StartAt":"P","States":{"P":{"Type":"Pass","End":true}}},"End":true}}})x", items + "]");
+  Transcript run(
+      R"x({"StartAt":"M","States":{"M":{"Type":"Map","ItemProcessor":{"StartAt":"P","States":{"P":{"Type":"Pass","End":true}}},"End":true}}})x",
+      items + "]");
   EXPECT_EQ(run.output(), items + "]");
   EXPECT_EQ(run.history.size(), 4U + 4 * 1000 + 2);
 }
 
 TEST(Execution, ALoopEndsAtTheHistoryLimit) {
-  Transcript run(R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Next":"C"},"C":{"Type":"Choice","Choices":[{"Variable":"$","IsNull":true,"Next":"S"}],"Default":"A"},"S":{"Type":"Succeed"}}})x");
+  Transcript run(
+      R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Next":"C"},"C":{"Type":"Choice","Choices":[{"Variable":"$","IsNull":true,"Next":"S"}],"Default":"A"},"S":{"Type":"Succeed"}}})x");
   EXPECT_EQ(run.execution->status(), Status::failed);
   EXPECT_LE(run.execution->events(), kMaxHistoryEvents);
   EXPECT_EQ(run.execution->failure().cause, "The execution reached the maximum number of history events (25000).");
 }
 
 TEST(Execution, WaitsForATokenWithHeartbeats) {
-  Transcript run(R"x({"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:states:::sqs:sendMessage.waitForTaskToken","HeartbeatSeconds":10,"Parameters":{"QueueUrl":"q","MessageBody":{"token.$":"$$.Task.Token"}},"End":true}}})x");
+  Transcript run(
+      R"x({"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:states:::sqs:sendMessage.waitForTaskToken","HeartbeatSeconds":10,"Parameters":{"QueueUrl":"q","MessageBody":{"token.$":"$$.Task.Token"}},"End":true}}})x");
   const auto task = run.tasks.front();
   EXPECT_EQ(task.parameters["MessageBody"]["token"].as_string(), task.token);
-  run.feed({.kind = Input::Kind::task_submitted, .at = kStart, .seed = 0, .id = task.id, .value = Json::object({{"MessageId", "m"}}), .error = {}, .cause = {}});
-  run.feed({.kind = Input::Kind::task_heartbeat, .at = kStart + std::chrono::seconds(8), .seed = 0, .id = task.id, .value = {}, .error = {}, .cause = {}});
+  run.feed({.kind = Input::Kind::task_submitted,
+            .at = kStart,
+            .seed = 0,
+            .id = task.id,
+            .value = Json::object({{"MessageId", "m"}}),
+            .error = {},
+            .cause = {}});
+  run.feed({.kind = Input::Kind::task_heartbeat,
+            .at = kStart + std::chrono::seconds(8),
+            .seed = 0,
+            .id = task.id,
+            .value = {},
+            .error = {},
+            .cause = {}});
   EXPECT_EQ(run.wait(), std::chrono::seconds(10));
   EXPECT_EQ(run.execution->failure().error, "States.HeartbeatTimeout");
 }
@@ -260,13 +295,15 @@ TEST(Execution, StopsAndTimesOut) {
 }
 
 TEST(Execution, AssignsVariables) {
-  Transcript run(R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Result":{"n":4},"Assign":{"x.$":"$.n"},"Next":"B"},"B":{"Type":"Pass","Parameters":{"y.$":"States.MathAdd($x, 1)"},"End":true}}})x");
+  Transcript run(
+      R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Result":{"n":4},"Assign":{"x.$":"$.n"},"Next":"B"},"B":{"Type":"Pass","Parameters":{"y.$":"States.MathAdd($x, 1)"},"End":true}}})x");
   EXPECT_EQ(run.output(), R"x({"y":5})x");
 }
 
 // The contract that recovery rests on: the same Inputs, through their journal form, give the same bytes.
 TEST(Execution, ReplayGivesTheSameHistory) {
-  const char* definition = R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Parameters":{"id.$":"States.UUID()","r.$":"States.MathRandom(1, 1000000)"},"ResultPath":"$.a","Next":"T"},
+  const char* definition =
+      R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Parameters":{"id.$":"States.UUID()","r.$":"States.MathRandom(1, 1000000)"},"ResultPath":"$.a","Next":"T"},
     "T":{"Type":"Task","Resource":"arn:aws:states:::sns:publish","ResultPath":"$.t","Retry":[{"ErrorEquals":["States.ALL"],"JitterStrategy":"FULL"}],"Next":"W"},"W":{"Type":"Wait","Seconds":3,"End":true}}})x";
   Transcript run(definition);
   run.fail("E");
@@ -286,7 +323,9 @@ TEST(History, StoredEventsReadBackAsTheApiShowsThem) {
   Transcript run(R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Result":{"n":"é"},"Next":"B"},"B":{"Type":"Pass","End":true}}})x", "{ }");
   const auto events = api_events(*Json::parse(stored_events(run.history)));
   ASSERT_EQ(events.size(), 6U);
-  EXPECT_EQ(events[0].dump(), R"x({"timestamp":"2026-01-01T00:00:00.000Z","type":"ExecutionStarted","id":1,"previousEventId":0,"executionStartedEventDetails":{"input":"{ }","inputDetails":{"truncated":false},"roleArn":""}})x");
+  EXPECT_EQ(
+      events[0].dump(),
+      R"x({"timestamp":"2026-01-01T00:00:00.000Z","type":"ExecutionStarted","id":1,"previousEventId":0,"executionStartedEventDetails":{"input":"{ }","inputDetails":{"truncated":false},"roleArn":""}})x");
   EXPECT_EQ(events[2]["stateExitedEventDetails"].dump(), R"x({"name":"A","output":"{\"n\":\"é\"}","outputDetails":{"truncated":false}})x");
   EXPECT_EQ(events[3]["stateEnteredEventDetails"]["input"].as_string(), R"x({"n":"é"})x");
   EXPECT_EQ(events[5]["executionSucceededEventDetails"].dump(), R"x({"output":"{\"n\":\"é\"}","outputDetails":{"truncated":false}})x");
@@ -302,13 +341,19 @@ TEST(Definition, NamesEveryProblemWithItsPlace) {
   EXPECT_EQ(problems("{"), "INVALID_JSON_DESCRIPTION /\n");
   EXPECT_EQ(problems("{}"), "SCHEMA_VALIDATION_FAILED /\nSCHEMA_VALIDATION_FAILED /\n");
   EXPECT_EQ(problems(R"x({"StartAt":"X","States":{"A":{"Type":"Pass","Next":"B","Bogus":1},"C":{"Type":"Task","End":true}}})x"),
-            "SCHEMA_VALIDATION_FAILED /States/A/Bogus\nSCHEMA_VALIDATION_FAILED /States/C\nMISSING_TRANSITION_TARGET /StartAt\nMISSING_TRANSITION_TARGET /States/A/Next\n"
+            "SCHEMA_VALIDATION_FAILED /States/A/Bogus\nSCHEMA_VALIDATION_FAILED /States/C\nMISSING_TRANSITION_TARGET "
+            "/StartAt\nMISSING_TRANSITION_TARGET /States/A/Next\n"
             "UNREACHABLE_STATE /States/A\nUNREACHABLE_STATE /States/C\n");
-  EXPECT_EQ(problems(R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Parameters":{"x.$":"nonsense"},"ResultPath":"$.a[*]","End":true}}})x"),
-            "SCHEMA_VALIDATION_FAILED /States/A/Parameters\nSCHEMA_VALIDATION_FAILED /States/A/ResultPath\n");
-  EXPECT_EQ(problems(R"x({"StartAt":"A","States":{"A":{"Type":"Task","Resource":"arn:aws:states:::sns:publish","Retry":[{"ErrorEquals":["States.ALL","X"]},{"ErrorEquals":["Y"],"MaxAttempts":-1}],"End":true}}})x"),
-            "SCHEMA_VALIDATION_FAILED /States/A/Retry[0]/ErrorEquals\nSCHEMA_VALIDATION_FAILED /States/A/Retry[0]/ErrorEquals\nSCHEMA_VALIDATION_FAILED /States/A/Retry[1]/MaxAttempts\n");
-  EXPECT_EQ(problems(R"x({"StartAt":"A","QueryLanguage":"JSONata","States":{"A":{"Type":"Succeed"}}})x"), "SCHEMA_VALIDATION_FAILED /QueryLanguage\n");
+  EXPECT_EQ(
+      problems(R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Parameters":{"x.$":"nonsense"},"ResultPath":"$.a[*]","End":true}}})x"),
+      "SCHEMA_VALIDATION_FAILED /States/A/Parameters\nSCHEMA_VALIDATION_FAILED /States/A/ResultPath\n");
+  EXPECT_EQ(
+      problems(
+          R"x({"StartAt":"A","States":{"A":{"Type":"Task","Resource":"arn:aws:states:::sns:publish","Retry":[{"ErrorEquals":["States.ALL","X"]},{"ErrorEquals":["Y"],"MaxAttempts":-1}],"End":true}}})x"),
+      "SCHEMA_VALIDATION_FAILED /States/A/Retry[0]/ErrorEquals\nSCHEMA_VALIDATION_FAILED "
+      "/States/A/Retry[0]/ErrorEquals\nSCHEMA_VALIDATION_FAILED /States/A/Retry[1]/MaxAttempts\n");
+  EXPECT_EQ(problems(R"x({"StartAt":"A","QueryLanguage":"JSONata","States":{"A":{"Type":"Succeed"}}})x"),
+            "SCHEMA_VALIDATION_FAILED /QueryLanguage\n");
 }
 
 }  // namespace

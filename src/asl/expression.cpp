@@ -143,15 +143,19 @@ Result<Expression> Expression::parse(std::string_view text) { return ExpressionP
 
 Outcome<std::optional<Json>> Expression::find(const Scope& scope) const {
   switch (source_) {
-    case Source::data: return path_.select(scope.data);
-    case Source::context: return path_.select(scope.context());
-    case Source::literal: return std::optional<Json>(literal_);
+    case Source::data:
+      return path_.select(scope.data);
+    case Source::context:
+      return path_.select(scope.context());
+    case Source::literal:
+      return std::optional<Json>(literal_);
     case Source::variable: {
       const auto variable = scope.variables.find(name_);
       if (variable == scope.variables.end()) return std::optional<Json>();
       return path_.select(variable->second);
     }
-    case Source::call: break;
+    case Source::call:
+      break;
   }
   std::vector<Json> values;
   values.reserve(arguments_.size());
@@ -159,7 +163,8 @@ Outcome<std::optional<Json>> Expression::find(const Scope& scope) const {
     auto value = argument.find(scope);
     if (!value) return value;
     if (!*value)
-      return std::unexpected(Failure{errors::kIntrinsicFailure, fmt::format("The JSONPath '{}' in '{}' could not be found", argument.text_, text_)});
+      return std::unexpected(
+          Failure{errors::kIntrinsicFailure, fmt::format("The JSONPath '{}' in '{}' could not be found", argument.text_, text_)});
     values.push_back(**std::move(value));
   }
   auto result = call_intrinsic(name_, values, scope.entropy);
@@ -173,10 +178,12 @@ Result<Template> Template::parse(const Json& json) {
     out.kind_ = Kind::object;
     for (const auto& [key, value] : json.as_object()) {
       if (key.ends_with(".$")) {
-        if (!value.is_string()) return invalid(fmt::format("The value for the field '{}' must be a valid JSONPath or a valid intrinsic function call", key));
+        if (!value.is_string())
+          return invalid(fmt::format("The value for the field '{}' must be a valid JSONPath or a valid intrinsic function call", key));
         auto expression = Expression::parse(value.as_string());
         if (!expression)
-          return invalid(fmt::format("The value for the field '{}' must be a valid JSONPath or a valid intrinsic function call ({})", key, expression.error().message));
+          return invalid(fmt::format("The value for the field '{}' must be a valid JSONPath or a valid intrinsic function call ({})", key,
+                                     expression.error().message));
         Template member;
         member.kind_ = Kind::expression;
         member.expression_ = std::make_shared<const Expression>(*std::move(expression));
@@ -199,8 +206,8 @@ Result<Template> Template::parse(const Json& json) {
     out.literal_ = json;
   }
   // What holds no expression is one shared value.
-  const bool constant = out.kind_ != Kind::expression &&
-                        std::all_of(out.members_.begin(), out.members_.end(), [](const auto& m) { return m.second.kind_ == Kind::literal; });
+  const bool constant = out.kind_ != Kind::expression && std::all_of(out.members_.begin(), out.members_.end(),
+                                                                     [](const auto& m) { return m.second.kind_ == Kind::literal; });
   if (constant) {
     out.kind_ = Kind::literal;
     out.literal_ = json;
@@ -211,13 +218,15 @@ Result<Template> Template::parse(const Json& json) {
 
 Outcome<Json> Template::render(const Scope& scope) const {
   switch (kind_) {
-    case Kind::literal: return literal_;
+    case Kind::literal:
+      return literal_;
     case Kind::expression: {
       auto value = expression_->find(scope);
       if (!value) return std::unexpected(value.error());
       if (!*value)
-        return std::unexpected(Failure{errors::kParameterPathFailure, fmt::format("The JSONPath '{}' specified for the field '{}' could not be found in the input '{}'",
-                                                                                  expression_->text(), field_, scope.data.dump())});
+        return std::unexpected(Failure{errors::kParameterPathFailure,
+                                       fmt::format("The JSONPath '{}' specified for the field '{}' could not be found in the input '{}'",
+                                                   expression_->text(), field_, scope.data.dump())});
       return **std::move(value);
     }
     case Kind::array: {
@@ -229,7 +238,8 @@ Outcome<Json> Template::render(const Scope& scope) const {
       }
       return Json(std::move(out));
     }
-    case Kind::object: break;
+    case Kind::object:
+      break;
   }
   Json::Object out;
   for (const auto& [key, member] : members_) {

@@ -6,7 +6,8 @@ namespace snapward::asl {
 
 namespace {
 
-constexpr std::pair<std::string_view, const char*> kValues[] = {{"inputValue", "inputDetails"}, {"outputValue", "outputDetails"}, {"parametersValue", nullptr}};
+constexpr std::pair<std::string_view, const char*> kValues[] = {
+    {"inputValue", "inputDetails"}, {"outputValue", "outputDetails"}, {"parametersValue", nullptr}};
 
 // "inputValue" → {"input", "inputDetails"}; null for other fields.
 const std::pair<std::string_view, const char*>* value_field(std::string_view name) {
@@ -22,7 +23,8 @@ std::string stored_events(const std::vector<HistoryEvent>& events) {
   std::string out = "[";
   const Json* last = nullptr;  // the value of the last event that had one
   for (const HistoryEvent& e : events) {
-    fmt::format_to(std::back_inserter(out), R"({}{{"timestamp":"{}","type":"{}","id":{},"previousEventId":{})", out.size() > 1 ? "," : "", iso_millis(e.at), e.type, e.id, e.previous);
+    fmt::format_to(std::back_inserter(out), R"({}{{"timestamp":"{}","type":"{}","id":{},"previousEventId":{})", out.size() > 1 ? "," : "",
+                   iso_millis(e.at), e.type, e.id, e.previous);
     if (*e.details) {
       fmt::format_to(std::back_inserter(out), R"(,"{}":)", e.details);
       char separator = '{';

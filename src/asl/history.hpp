@@ -1,4 +1,5 @@
-// HistoryEvent: an entry users read with GetExecutionHistory. Field names and order are the API's (Step Functions API Reference, HistoryEvent).
+// HistoryEvent: an entry users read with GetExecutionHistory. Field names and order are the API's (Step Functions API Reference,
+// HistoryEvent).
 //
 // The API shows data as JSON text. Here, and in the store, it stays a value, under "inputValue", "outputValue" or "parametersValue":
 // one copy shared by all events about it, and nothing escaped twice. In the stored form of a step's events, a value that is the one of the
@@ -20,7 +21,6 @@ struct HistoryEvent {
   const char* type = "";     // "PassStateEntered": static text
   const char* details = "";  // "stateEnteredEventDetails", or "" for none
   Json body;                 // the details
-
 };
 
 // The stored form of a step's events: a JSON array of {"timestamp": ISO text, "type", "id", "previousEventId", details…}.

@@ -57,7 +57,8 @@ Outcome<Json> array(const Args& a, Entropy&) { return Json(Json::Array(a)); }
 
 Outcome<Json> array_partition(const Args& a, Entropy&) {
   const auto size = a.size() == 2 ? a[1].as_integer() : std::nullopt;
-  if (!size || *size <= 0 || !a[0].is_array()) return bad("Invalid arguments in States.ArrayPartition: an array and a positive integer are expected");
+  if (!size || *size <= 0 || !a[0].is_array())
+    return bad("Invalid arguments in States.ArrayPartition: an array and a positive integer are expected");
   Json::Array out;
   const auto& items = a[0].as_array();
   for (std::size_t i = 0; i < items.size(); i += static_cast<std::size_t>(*size)) {
@@ -74,7 +75,8 @@ Outcome<Json> array_contains(const Args& a, Entropy&) {
 Outcome<Json> array_range(const Args& a, Entropy&) {
   if (a.size() != 3) return bad("Invalid arguments in States.ArrayRange: three integers are expected");
   const auto first = a[0].as_integer(), last = a[1].as_integer(), step = a[2].as_integer();
-  if (!first || !last || !step || *step == 0) return bad("Invalid arguments in States.ArrayRange: three integers are expected, the step not 0");
+  if (!first || !last || !step || *step == 0)
+    return bad("Invalid arguments in States.ArrayRange: three integers are expected, the step not 0");
   Json::Array out;
   for (std::int64_t i = *first; *step > 0 ? i <= *last : i >= *last; i += *step) {
     if (out.size() == kMaxRange) return bad("Invalid arguments in States.ArrayRange: the range holds more than 1000 items");
@@ -85,7 +87,8 @@ Outcome<Json> array_range(const Args& a, Entropy&) {
 Outcome<Json> array_get_item(const Args& a, Entropy&) {
   const auto index = a.size() == 2 ? a[1].as_integer() : std::nullopt;
   if (!index || !a[0].is_array()) return bad("Invalid arguments in States.ArrayGetItem: an array and an index are expected");
-  if (*index < 0 || *index >= static_cast<std::int64_t>(a[0].as_array().size())) return bad("Invalid arguments in States.ArrayGetItem: the index is outside the array");
+  if (*index < 0 || *index >= static_cast<std::int64_t>(a[0].as_array().size()))
+    return bad("Invalid arguments in States.ArrayGetItem: the index is outside the array");
   return a[0].as_array()[static_cast<std::size_t>(*index)];
 }
 Outcome<Json> array_length(const Args& a, Entropy&) {
@@ -146,7 +149,8 @@ Outcome<Json> math_add(const Args& a, Entropy&) {
   return Json(static_cast<std::int64_t>(sum));
 }
 Outcome<Json> string_split(const Args& a, Entropy&) {
-  if (a.size() != 2 || !a[0].is_string() || !a[1].is_string()) return bad("Invalid arguments in States.StringSplit: two strings are expected");
+  if (a.size() != 2 || !a[0].is_string() || !a[1].is_string())
+    return bad("Invalid arguments in States.StringSplit: two strings are expected");
   Json::Array out;
   std::string part;  // every character of the delimiter separates; empty parts are left out
   for (const char c : a[0].as_string()) {

@@ -16,7 +16,9 @@ TEST(Time, ReadsAndWritesIso) {
   EXPECT_EQ(iso_seconds(*at), "2026-02-28T23:59:59Z");
   EXPECT_EQ(iso_seconds(*parse_iso("2026-01-01T01:00:00+02:30")), "2025-12-31T22:30:00Z");
   EXPECT_EQ(iso_millis(*parse_iso("2026-01-01T00:00:00.5Z")), "2026-01-01T00:00:00.500Z");
-  for (const char* bad : {"2026-02-29T00:00:00Z", "2026-01-01", "2026-01-01T00:00:00", "2026-01-01T24:00:00Z", "2026-01-01 00:00:00Z", "2026-01-01T00:00:00.Z", ""}) EXPECT_FALSE(parse_iso(bad)) << bad;
+  for (const char* bad : {"2026-02-29T00:00:00Z", "2026-01-01", "2026-01-01T00:00:00", "2026-01-01T24:00:00Z", "2026-01-01 00:00:00Z",
+                          "2026-01-01T00:00:00.Z", ""})
+    EXPECT_FALSE(parse_iso(bad)) << bad;
 }
 
 TEST(Text, WildcardsAreLinearAndEscape) {
@@ -51,7 +53,8 @@ TEST(Arn, KeepsItsParts) {
 
 // The seed cut its ids out with indexOf('::'), which the 2020 form of these ARNs defeats.
 TEST(Arn, ReadsEveryFormOfSnapshotArns) {
-  for (const char* text : {"arn:aws:ec2::us-west-2:snapshot/snap-1", "arn:aws:ec2:us-west-2::snapshot/snap-1", "arn:aws:ec2:us-west-2:123456789012:snapshot/snap-1"}) {
+  for (const char* text : {"arn:aws:ec2::us-west-2:snapshot/snap-1", "arn:aws:ec2:us-west-2::snapshot/snap-1",
+                           "arn:aws:ec2:us-west-2:123456789012:snapshot/snap-1"}) {
     const auto arn = EbsArn::parse(text, "snapshot");
     ASSERT_TRUE(arn) << text;
     EXPECT_EQ(arn->region, "us-west-2");

@@ -11,8 +11,8 @@ class Entropy {
   virtual ~Entropy() = default;
   virtual std::uint64_t next() = 0;  // 64 uniform bits
 
-  double unit() { return static_cast<double>(next() >> 11) * 0x1.0p-53; }                       // [0, 1)
-  std::uint64_t below(std::uint64_t bound) { return bound == 0 ? 0 : next() % bound; }            // [0, bound)
+  double unit() { return static_cast<double>(next() >> 11) * 0x1.0p-53; }               // [0, 1)
+  std::uint64_t below(std::uint64_t bound) { return bound == 0 ? 0 : next() % bound; }  // [0, bound)
   bool chance(double probability) { return probability > 0 && unit() < probability; }
   std::string hex(std::size_t digits);
   std::string uuid();  // version 4 form

@@ -47,7 +47,8 @@ double read_double(std::string_view text) {
 
 Json::Json(double value) {
   if (!std::isfinite(value)) return;
-  *this = (std::floor(value) == value && std::fabs(value) < 1e15) ? from_integer(static_cast<std::int64_t>(value)) : number(fmt::format("{}", value));
+  *this = (std::floor(value) == value && std::fabs(value) < 1e15) ? from_integer(static_cast<std::int64_t>(value))
+                                                                  : number(fmt::format("{}", value));
 }
 Json::Json(std::string text) : kind_(Kind::string), node_(new StringNode(std::move(text))) {}
 Json::Json(Array items) : kind_(Kind::array), node_(new ArrayNode(std::move(items))) {}
@@ -67,11 +68,20 @@ void Json::retain() const noexcept {
 void Json::release() noexcept {
   if (!node_ || node_->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   switch (kind_) {
-    case Kind::string: delete static_cast<StringNode*>(node_); break;
-    case Kind::number: delete static_cast<NumberNode*>(node_); break;
-    case Kind::array: delete static_cast<ArrayNode*>(node_); break;
-    case Kind::object: delete static_cast<ObjectNode*>(node_); break;
-    default: break;
+    case Kind::string:
+      delete static_cast<StringNode*>(node_);
+      break;
+    case Kind::number:
+      delete static_cast<NumberNode*>(node_);
+      break;
+    case Kind::array:
+      delete static_cast<ArrayNode*>(node_);
+      break;
+    case Kind::object:
+      delete static_cast<ObjectNode*>(node_);
+      break;
+    default:
+      break;
   }
 }
 
@@ -106,11 +116,16 @@ bool operator==(const Json& a, const Json& b) {
   if (a.kind_ != b.kind_) return false;
   if (a.node_ && a.node_ == b.node_) return true;
   switch (a.kind_) {
-    case Json::Kind::null: return true;
-    case Json::Kind::boolean: return a.bool_ == b.bool_;
-    case Json::Kind::string: return a.as_string() == b.as_string();
-    case Json::Kind::number: return a.number_text() == b.number_text() || a.as_double() == b.as_double();
-    case Json::Kind::array: return a.as_array() == b.as_array();
+    case Json::Kind::null:
+      return true;
+    case Json::Kind::boolean:
+      return a.bool_ == b.bool_;
+    case Json::Kind::string:
+      return a.as_string() == b.as_string();
+    case Json::Kind::number:
+      return a.number_text() == b.number_text() || a.as_double() == b.as_double();
+    case Json::Kind::array:
+      return a.as_array() == b.as_array();
     case Json::Kind::object: {
       const auto& x = a.as_object();
       const auto& y = b.as_object();
@@ -202,10 +217,18 @@ void append_json_string(std::string& out, std::string_view s) {
 
 void Json::dump_to(std::string& out) const {
   switch (kind_) {
-    case Kind::null: out += "null"; break;
-    case Kind::boolean: out += bool_ ? "true" : "false"; break;
-    case Kind::number: out += number_text(); break;
-    case Kind::string: append_json_string(out, as_string()); break;
+    case Kind::null:
+      out += "null";
+      break;
+    case Kind::boolean:
+      out += bool_ ? "true" : "false";
+      break;
+    case Kind::number:
+      out += number_text();
+      break;
+    case Kind::string:
+      append_json_string(out, as_string());
+      break;
     case Kind::array: {
       char separator = '[';
       for (const Json& item : as_array()) {

@@ -73,7 +73,7 @@ class Json {
   [[nodiscard]] std::optional<std::int64_t> as_integer() const;
 
   // Lenient look-ups for trusted shapes: missing or of another kind gives the fallback.
-  [[nodiscard]] const Json* find(std::string_view key) const;      // null when not an object or no such member
+  [[nodiscard]] const Json* find(std::string_view key) const;        // null when not an object or no such member
   [[nodiscard]] const Json& operator[](std::string_view key) const;  // a null value when missing
   [[nodiscard]] std::string_view string_or(std::string_view fallback = {}) const;
   [[nodiscard]] std::int64_t integer_or(std::int64_t fallback) const;

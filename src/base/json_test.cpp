@@ -11,7 +11,8 @@ std::string round_trip(const std::string& text) {
 }
 
 TEST(Json, KeepsTheTextOfNumbers) {
-  for (const char* text : {"0", "-0", "1.0", "1e3", "0.1", "123456789012345678901234567890", "1e400", "-12.50"}) EXPECT_EQ(round_trip(text), text);
+  for (const char* text : {"0", "-0", "1.0", "1e3", "0.1", "123456789012345678901234567890", "1e400", "-12.50"})
+    EXPECT_EQ(round_trip(text), text);
 }
 
 TEST(Json, KeepsTheOrderOfMembers) { EXPECT_EQ(round_trip(R"({"b":1,"a":{"z":[],"y":{}}})"), R"({"b":1,"a":{"z":[],"y":{}}})"); }
@@ -36,7 +37,8 @@ TEST(Json, EscapesWhatMustBeEscaped) {
 }
 
 TEST(Json, RefusesWhatIsNotJson) {
-  for (const char* text : {"", "{", "[1,]", "{\"a\" 1}", "nul", "01", "1 2", "\"\x80\"", "'a'", "{\"a\":1}x"}) EXPECT_FALSE(Json::parse(text)) << text;
+  for (const char* text : {"", "{", "[1,]", "{\"a\" 1}", "nul", "01", "1 2", "\"\x80\"", "'a'", "{\"a\":1}x"})
+    EXPECT_FALSE(Json::parse(text)) << text;
   EXPECT_FALSE(Json::parse(std::string(100'000, '[')));
   EXPECT_TRUE(Json::parse(std::string(500, '[') + std::string(500, ']')));
 }

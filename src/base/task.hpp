@@ -112,7 +112,9 @@ class TaskScope {
   void spawn(Task<T> task, Done done) {
     run(*this, std::move(task), std::move(done));
   }
-  void spawn(Task<void> task) { run(*this, std::move(task), [] {}); }
+  void spawn(Task<void> task) {
+    run(*this, std::move(task), [] {});
+  }
   [[nodiscard]] std::size_t unfinished() const { return roots_.size(); }
 
  private:

@@ -148,8 +148,8 @@ std::string sha256(std::string_view bytes) { return digest(EVP_sha256(), bytes);
 std::string hmac_sha256(std::string_view key, std::string_view message) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> out{};
   unsigned int size = 0;
-  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(message.data()), message.size(), out.data(),
-       &size);
+  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(message.data()), message.size(),
+       out.data(), &size);
   return {reinterpret_cast<const char*>(out.data()), size};
 }
 

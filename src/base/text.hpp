@@ -22,8 +22,8 @@ std::string base64_encode(std::string_view bytes);
 std::optional<std::string> base64_decode(std::string_view text);  // nothing when text is not base64
 
 std::string hex_encode(std::string_view bytes);
-std::string sha256(std::string_view bytes);                                // 32 raw bytes
-std::string hmac_sha256(std::string_view key, std::string_view message);   // 32 raw bytes
+std::string sha256(std::string_view bytes);                                                 // 32 raw bytes
+std::string hmac_sha256(std::string_view key, std::string_view message);                    // 32 raw bytes
 std::optional<std::string> digest_hex(std::string_view algorithm, std::string_view bytes);  // MD5, SHA-1, SHA-256, SHA-384, SHA-512
 bool is_utf8(std::string_view bytes);
 std::size_t utf8_length(std::string_view s);  // code points

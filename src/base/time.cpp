@@ -16,8 +16,9 @@ std::string iso(Instant at, bool with_millis) {
   const auto day = floor<days>(at);
   const year_month_day date{day};
   const hh_mm_ss<Duration> clock{at - day};
-  std::string text = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
-                                 static_cast<unsigned>(date.day()), clock.hours().count(), clock.minutes().count(), clock.seconds().count());
+  std::string text =
+      fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
+                  static_cast<unsigned>(date.day()), clock.hours().count(), clock.minutes().count(), clock.seconds().count());
   if (with_millis) text += fmt::format(".{:03}", clock.subseconds().count());
   return text += 'Z';
 }
@@ -42,7 +43,8 @@ std::optional<Instant> parse_iso(std::string_view text) {
   const int hour = digits(text, 11, 2), minute = digits(text, 14, 2), second = digits(text, 17, 2);
   if (year < 0 || month < 0 || day < 0 || hour < 0 || minute < 0 || second < 0) return std::nullopt;
   if (text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':') return std::nullopt;
-  const year_month_day date{std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)), std::chrono::day(static_cast<unsigned>(day))};
+  const year_month_day date{std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)),
+                            std::chrono::day(static_cast<unsigned>(day))};
   if (!date.ok() || hour > 23 || minute > 59 || second > 59) return std::nullopt;
   std::size_t at = 19;
   int millis = 0;
@@ -64,8 +66,8 @@ std::optional<Instant> parse_iso(std::string_view text) {
     return std::nullopt;
   }
   if (at != text.size()) return std::nullopt;
-  return std::chrono::sys_days{date} + std::chrono::hours(hour) + std::chrono::minutes(minute - offset_minutes) + std::chrono::seconds(second) +
-         Duration(millis);
+  return std::chrono::sys_days{date} + std::chrono::hours(hour) + std::chrono::minutes(minute - offset_minutes) +
+         std::chrono::seconds(second) + Duration(millis);
 }
 
 std::string human(Duration span) {

@@ -10,10 +10,10 @@ namespace snapward {
 using Duration = std::chrono::milliseconds;
 using Instant = std::chrono::sys_time<Duration>;
 
-std::string iso_millis(Instant at);                      // 2026-01-01T03:00:00.000Z
-std::string iso_seconds(Instant at);                     // 2026-01-01T03:00:00Z, as events carry it
+std::string iso_millis(Instant at);                       // 2026-01-01T03:00:00.000Z
+std::string iso_seconds(Instant at);                      // 2026-01-01T03:00:00Z, as events carry it
 std::optional<Instant> parse_iso(std::string_view text);  // RFC 3339 with 'T' and 'Z' or ±hh:mm; fractions beyond ms are cut
-std::string human(Duration span);                        // 1h 02m 03s
+std::string human(Duration span);                         // 1h 02m 03s
 
 // Reads the time. Everything that needs "now" is handed one; nothing else asks the system (design, contract 5).
 class Clock {
@@ -27,7 +27,8 @@ class Clock {
 // The machine's clock, optionally running faster: with scale 60 a minute passes in a second.
 class SystemClock final : public Clock {
  public:
-  explicit SystemClock(double scale = 1.0) : scale_(scale), start_(std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now())) {}
+  explicit SystemClock(double scale = 1.0)
+      : scale_(scale), start_(std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now())) {}
   [[nodiscard]] Instant now() const override;
   [[nodiscard]] std::chrono::microseconds real(Duration span) const override;
 

@@ -4,8 +4,10 @@
 
 int main(int argc, char** argv) {
   CLI::App app{"Snapward: EBS snapshots tagged, pruned and copied to a disaster-recovery region, driven by events."};
-  app.footer("Examples:\n  snapward serve                         the local cloud on http://127.0.0.1:4566\n  snapward demo                          two weeks of a small fleet in a second\n"
-             "  snapward validate machine.asl.json     check a state machine");
+  app.footer(
+      "Examples:\n  snapward serve                         the local cloud on http://127.0.0.1:4566\n  snapward demo                       "
+      "   two weeks of a small fleet in a second\n"
+      "  snapward validate machine.asl.json     check a state machine");
   app.require_subcommand(1);
   app.set_version_flag("--version", "snapward " SNAPWARD_VERSION);
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %^%l%$ %v", spdlog::pattern_time_type::utc);

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <filesystem>
@@ -34,7 +35,8 @@ class NetOutbound final : public services::Outbound {
   NetOutbound(engine::Loop*& loop, std::string mailbox) : loop_(loop), mailbox_(std::move(mailbox)) {}
   Task<std::expected<wire::HttpResponse, std::string>> http(std::string url, wire::HttpRequest request) override {
     Future<std::expected<wire::HttpResponse, std::string>> answer;
-    client_->send(url, std::move(request), [this, answer](auto outcome) { loop_->post([answer, outcome = std::move(outcome)] { answer.set(outcome); }); });
+    client_->send(url, std::move(request),
+                  [this, answer](auto outcome) { loop_->post([answer, outcome = std::move(outcome)] { answer.set(outcome); }); });
     co_return co_await answer;
   }
   void mail(const std::string& to, const std::string& subject, const std::string& body) override {
@@ -78,7 +80,8 @@ int serve(const Options& o) {
     const auto text = read_file(o.behaviour_file);
     if (!text) return fail_with(text.error().message);
     const auto json = Json::parse(*text);
-    const auto behaviour = json ? services::ec2::Behaviour::from_json(*json) : Result<services::ec2::Behaviour>(std::unexpected(json.error()));
+    const auto behaviour =
+        json ? services::ec2::Behaviour::from_json(*json) : Result<services::ec2::Behaviour>(std::unexpected(json.error()));
     if (!behaviour) return fail_with(fmt::format("{}: {}", o.behaviour_file, behaviour.error().message));
     cloud_options.ec2 = *behaviour;
   }
@@ -117,7 +120,9 @@ int serve(const Options& o) {
   engine::Loop* loop = nullptr;
   const std::string mailbox = !o.mail.empty() ? o.mail : o.in_memory ? "snapward-mail.mbox" : o.data + "/mail.mbox";
   services::Front* front = nullptr;
-  auto listening = net::Server::listen({.address = o.host, .port = o.port}, [&front](wire::HttpRequest request, net::Server::Respond respond) { front->handle(std::move(request), std::move(respond)); });
+  auto listening = net::Server::listen(
+      {.address = o.host, .port = o.port},
+      [&front](wire::HttpRequest request, net::Server::Respond respond) { front->handle(request, std::move(respond)); });
   if (!listening) return fail_with(listening.error().message);
   net::Server& server = **listening;
   cloud_options.base_url = fmt::format("http://{}:{}", o.host == "0.0.0.0" ? "127.0.0.1" : o.host, server.port());
@@ -139,8 +144,10 @@ int serve(const Options& o) {
       fmt::print("  no snapshot workflows are deployed (--no-workflows)\n");
     else
       fmt::print("  snapshot workflows in {} (keep {}){}, volumes: {}\n", o.settings.primary_region, o.settings.retention,
-                 o.settings.dr_region.empty() ? "" : fmt::format(" and {} (keep {})", o.settings.dr_region, o.settings.dr_retention), o.settings.tag == "none" ? "all" : "tagged " + o.settings.tag);
-    fmt::print("  state: {}\n  try: aws --endpoint-url {} ec2 describe-regions\n", o.in_memory ? "in memory, gone at the end" : "kept in " + o.data + "/", base_url);
+                 o.settings.dr_region.empty() ? "" : fmt::format(" and {} (keep {})", o.settings.dr_region, o.settings.dr_retention),
+                 o.settings.tag == "none" ? "all" : "tagged " + o.settings.tag);
+    fmt::print("  state: {}\n  try: aws --endpoint-url {} ec2 describe-regions\n",
+               o.in_memory ? "in memory, gone at the end" : "kept in " + o.data + "/", base_url);
     std::fflush(stdout);
   };
   world.loop.post([&] {
@@ -159,7 +166,7 @@ int serve(const Options& o) {
   world.loop.run();
   server.stop();
   outbound.reset();
-  pthread_kill(waiter.native_handle(), SIGTERM);
+  kill(getpid(), SIGTERM);  // for the waiter, should it still wait
   waiter.join();
   fmt::print("Snapward has stopped.\n");
   return exit_code;
@@ -178,8 +185,12 @@ void add_serve(CLI::App& app, int& exit_code) {
   c->add_option("--tag", o->settings.tag, "volumes to manage: none (all), a tag key, or key=value")->capture_default_str();
   c->add_option("--primary-region", o->settings.primary_region, "region of the volumes")->capture_default_str();
   c->add_option("--dr-region", o->settings.dr_region, "region of the copies; \"\" makes none")->capture_default_str();
-  c->add_option("--retention", o->settings.retention, "snapshots kept for each volume")->capture_default_str()->check(CLI::Range(1, 100'000));
-  c->add_option("--dr-retention", o->settings.dr_retention, "copies kept for each volume")->capture_default_str()->check(CLI::Range(1, 100'000));
+  c->add_option("--retention", o->settings.retention, "snapshots kept for each volume")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100'000));
+  c->add_option("--dr-retention", o->settings.dr_retention, "copies kept for each volume")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100'000));
   c->add_flag("--no-workflows", o->no_workflows, "a bare local cloud, nothing deployed");
   c->add_option("--time-scale", o->time_scale, "how much faster time runs, e.g. 60")->capture_default_str()->check(CLI::Range(0.001, 1e6));
   c->add_option("--behaviour", o->behaviour_file, "JSON file: how the simulated EC2 behaves and fails (docs/behaviour.md)");
@@ -187,7 +198,8 @@ void add_serve(CLI::App& app, int& exit_code) {
   c->add_option("--access-keys", o->keys_file, "JSON file {access key: secret}: check signatures with these, refuse others");
   c->add_option("--mail", o->mail, "mailbox file for e-mail subscriptions [in the data folder]");
   c->add_option("--log-level", o->log_level, "trace, debug, info, warn, error")->capture_default_str();
-  c->footer("Examples:\n  snapward serve --in-memory --time-scale 20\n  snapward serve --tag Backup=yes --retention 14 --data /var/lib/snapward");
+  c->footer(
+      "Examples:\n  snapward serve --in-memory --time-scale 20\n  snapward serve --tag Backup=yes --retention 14 --data /var/lib/snapward");
   c->callback([o, &exit_code] { exit_code = serve(*o); });
 }
 

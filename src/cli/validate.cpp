@@ -23,7 +23,8 @@ int validate(const std::vector<std::string>& files, bool as_json) {
       compiled = asl::compile_text(std::string(std::istreambuf_iterator<char>(in), {}));
     all_good = all_good && compiled.diagnostics.empty();
     Json::Array list;
-    if (!as_json) fmt::print("{}: {}\n", file, compiled.diagnostics.empty() ? "ok" : fmt::format("{} problem(s)", compiled.diagnostics.size()));
+    if (!as_json)
+      fmt::print("{}: {}\n", file, compiled.diagnostics.empty() ? "ok" : fmt::format("{} problem(s)", compiled.diagnostics.size()));
     for (const auto& d : compiled.diagnostics) {
       if (!as_json) fmt::print("  {}  {}\n      {}\n", d.location, d.message, d.code);
       list.push_back(Json::object({{"code", d.code}, {"message", d.message}, {"location", d.location}}));

@@ -2,9 +2,14 @@
 
 namespace snapward::cli {
 
-World::World(const Clock& clock, Entropy& entropy, store::Store& store, engine::Ledger::Mode mode, services::Outbound& outbound, services::LocalCloudOptions options)
-    : loop(clock, entropy), ledger(store, loop, mode), cloud(loop, ledger, outbound, std::move(options)),
-      retrying(cloud, [this](Duration delay) { return loop.sleep(delay); }, entropy), tasks(retrying, clock) {
+World::World(const Clock& clock, Entropy& entropy, store::Store& store, engine::Ledger::Mode mode, services::Outbound& outbound,
+             services::LocalCloudOptions options)
+    : loop(clock, entropy),
+      ledger(store, loop, mode),
+      cloud(loop, ledger, outbound, std::move(options)),
+      retrying(
+          cloud, [this](Duration delay) { return loop.sleep(delay); }, entropy),
+      tasks(retrying, clock) {
   using services::lambda::FunctionError;
   for (auto& [name, function] : tasks.functions())
     cloud.lambda().add(name, [function](Json event, services::lambda::InvocationContext) -> Task<std::expected<Json, FunctionError>> {

@@ -13,7 +13,8 @@
 namespace snapward::cli {
 
 struct World {
-  World(const Clock& clock, Entropy& entropy, store::Store& store, engine::Ledger::Mode mode, services::Outbound& outbound, services::LocalCloudOptions options);
+  World(const Clock& clock, Entropy& entropy, store::Store& store, engine::Ledger::Mode mode, services::Outbound& outbound,
+        services::LocalCloudOptions options);
 
   engine::Loop loop;
   engine::Ledger ledger;

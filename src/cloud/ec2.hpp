@@ -33,7 +33,7 @@ struct Filter {
 template <class T>
 using Answer = std::expected<T, Error>;
 
-Tags tags_of(const Json& list);           // [{Key, Value}, …]
+Tags tags_of(const Json& list);  // [{Key, Value}, …]
 Json tag_list(const Tags& tags);
 Json tag_specifications(std::string_view resource_type, const Tags& tags);
 

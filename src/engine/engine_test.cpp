@@ -173,13 +173,20 @@ struct EngineFixture : testing::Test {
     world->executions.restore([this](const std::string&, const std::string&) { return machine; });
   }
   struct World {
-    explicit World(EngineFixture& f) : loop(f.clock, f.entropy), ledger(*f.store, loop, Ledger::Mode::inline_commits), executions(loop, ledger, f.cloud) {}
+    explicit World(EngineFixture& f)
+        : loop(f.clock, f.entropy), ledger(*f.store, loop, Ledger::Mode::inline_commits), executions(loop, ledger, f.cloud) {}
     Loop loop;
     Ledger ledger;
     Executions executions;
   };
   std::string begin(const std::string& input = "{}") {
-    const Json record = world->executions.start({.arn = "arn:aws:states:us-west-2:1:stateMachine:M", .name = "M", .role_arn = "r", .region = "us-west-2", .revision = "1", .machine = machine}, "e", input, *Json::parse(input));
+    const Json record = world->executions.start({.arn = "arn:aws:states:us-west-2:1:stateMachine:M",
+                                                 .name = "M",
+                                                 .role_arn = "r",
+                                                 .region = "us-west-2",
+                                                 .revision = "1",
+                                                 .machine = machine},
+                                                "e", input, *Json::parse(input));
     world->loop.settle();
     return std::string(record["executionArn"].string_or());
   }
@@ -189,8 +196,11 @@ struct EngineFixture : testing::Test {
   SeededEntropy entropy{5};
   ScriptedCloud cloud;
   std::unique_ptr<store::Store> store = store::open_memory();
-  std::shared_ptr<const asl::Machine> machine = asl::compile_text(R"({"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:lambda:us-west-2:1:function:f","ResultPath":"$.r","Next":"W"},
-      "W":{"Type":"Wait","Seconds":60,"Next":"U"},"U":{"Type":"Task","Resource":"arn:aws:lambda:us-west-2:1:function:g","End":true}}})").machine;
+  std::shared_ptr<const asl::Machine> machine =
+      asl::compile_text(
+          R"({"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:lambda:us-west-2:1:function:f","ResultPath":"$.r","Next":"W"},
+      "W":{"Type":"Wait","Seconds":60,"Next":"U"},"U":{"Type":"Task","Resource":"arn:aws:lambda:us-west-2:1:function:g","End":true}}})")
+          .machine;
   std::unique_ptr<World> world;
 };
 
@@ -249,9 +259,17 @@ TEST(Executions, ACommandIsPerformedOnlyOnceItIsDurable) {
   Ledger ledger(store, loop, Ledger::Mode::inline_commits);
   ScriptedCloud cloud;
   Executions executions(loop, ledger, cloud);
-  const auto machine = asl::compile_text(R"({"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:lambda:us-west-2:1:function:f","End":true}}})").machine;
+  const auto machine =
+      asl::compile_text(R"({"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:lambda:us-west-2:1:function:f","End":true}}})")
+          .machine;
   store.failures = 2;
-  executions.start({.arn = "arn:aws:states:us-west-2:1:stateMachine:M", .name = "M", .role_arn = "r", .region = "us-west-2", .revision = "1", .machine = machine}, "e", "{}", Json(Json::Object{}));
+  executions.start({.arn = "arn:aws:states:us-west-2:1:stateMachine:M",
+                    .name = "M",
+                    .role_arn = "r",
+                    .region = "us-west-2",
+                    .revision = "1",
+                    .machine = machine},
+                   "e", "{}", Json(Json::Object{}));
   loop.settle();
   EXPECT_TRUE(cloud.calls.empty());
   loop.advance_to(clock, clock.now() + std::chrono::seconds(3));

@@ -22,7 +22,8 @@ std::string by_machine_key(const std::string& machine, Instant started, const st
 }  // namespace
 
 struct Executions::Live {
-  Live(std::shared_ptr<const asl::Machine> m, asl::ExecutionInfo info, std::string rev) : execution(m, std::move(info)), machine(std::move(m)), revision(std::move(rev)) {}
+  Live(std::shared_ptr<const asl::Machine> m, asl::ExecutionInfo info, std::string rev)
+      : execution(m, std::move(info)), machine(std::move(m)), revision(std::move(rev)) {}
   asl::Execution execution;
   std::shared_ptr<const asl::Machine> machine;  // Commands point into it
   std::string revision;
@@ -34,7 +35,10 @@ struct Executions::Live {
   [[nodiscard]] Json record() const {
     const auto& info = execution.info();
     Json::Object out;
-    out.set("executionArn", info.arn).set("stateMachineArn", info.machine_arn).set("name", info.name).set("status", asl::status_name(execution.status()));
+    out.set("executionArn", info.arn)
+        .set("stateMachineArn", info.machine_arn)
+        .set("name", info.name)
+        .set("status", asl::status_name(execution.status()));
     out.set("startDate", iso_millis(info.started));
     if (execution.status() != asl::Status::running) out.set("stopDate", iso_millis(execution.stopped()));
     out.set("input", info.input_text);
@@ -70,7 +74,8 @@ Json Executions::start(const MachineVersion& version, const std::string& name, c
   const std::string arn = l.arn();
   live_[arn] = std::move(live);
   if (listener_) listener_(version.region, l.record());
-  asl::Input started{.kind = asl::Input::Kind::started, .at = loop_.now(), .seed = loop_.entropy().next(), .id = 0, .value = {}, .error = {}, .cause = {}};
+  asl::Input started{
+      .kind = asl::Input::Kind::started, .at = loop_.now(), .seed = loop_.entropy().next(), .id = 0, .value = {}, .error = {}, .cause = {}};
   asl::Step step = l.execution.step(started);
   ledger_.put(kByMachine, by_machine_key(version.arn, l.execution.info().started, name), "");
   // Before apply(): an execution that ends at once is gone after it.
@@ -122,14 +127,17 @@ void Executions::note(Live& live, const asl::Step& step) {
           live.tasks.erase(task);
         }
         break;
-      case asl::Command::Kind::start_timer: arm(live, command.id, command.deadline); break;
+      case asl::Command::Kind::start_timer:
+        arm(live, command.id, command.deadline);
+        break;
       case asl::Command::Kind::cancel_timer:
         if (const auto timer = live.timers.find(command.id); timer != live.timers.end()) {
           loop_.cancel(timer->second);
           live.timers.erase(timer);
         }
         break;
-      case asl::Command::Kind::finish: break;
+      case asl::Command::Kind::finish:
+        break;
     }
 }
 
@@ -147,21 +155,39 @@ void Executions::invoke(const std::string& arn, std::int64_t task) {
   const auto answer = [this, arn, task](std::expected<Json, asl::Failure> outcome, bool submitted) {
     const auto found = live_.find(arn);
     if (found == live_.end() || !found->second->tasks.contains(task)) return;
-    if (submitted && outcome) return feed(arn, {.kind = asl::Input::Kind::task_submitted, .at = {}, .seed = 0, .id = task, .value = *std::move(outcome), .error = {}, .cause = {}});
+    if (submitted && outcome)
+      return feed(arn, {.kind = asl::Input::Kind::task_submitted,
+                        .at = {},
+                        .seed = 0,
+                        .id = task,
+                        .value = *std::move(outcome),
+                        .error = {},
+                        .cause = {}});
     tokens_.erase(found->second->tasks.at(task).token);
     found->second->tasks.erase(task);
     if (outcome)
-      feed(arn, {.kind = asl::Input::Kind::task_succeeded, .at = {}, .seed = 0, .id = task, .value = *std::move(outcome), .error = {}, .cause = {}});
+      feed(arn, {.kind = asl::Input::Kind::task_succeeded,
+                 .at = {},
+                 .seed = 0,
+                 .id = task,
+                 .value = *std::move(outcome),
+                 .error = {},
+                 .cause = {}});
     else
-      feed(arn, {.kind = asl::Input::Kind::task_failed, .at = {}, .seed = 0, .id = task, .value = {}, .error = outcome.error().error, .cause = outcome.error().cause});
+      feed(arn, {.kind = asl::Input::Kind::task_failed,
+                 .at = {},
+                 .seed = 0,
+                 .id = task,
+                 .value = {},
+                 .error = outcome.error().error,
+                 .cause = outcome.error().cause});
   };
   auto call = call_for(*command.resource, command.parameters, context);
   if (!call) return answer(std::unexpected(call.error()), false);
   const bool waits = !command.token.empty();
   // `machine` keeps the resource alive whatever happens to the execution meanwhile.
-  loop_.spawn(cloud_.call(*std::move(call)), [answer, machine = live.machine, resource = command.resource, context, waits](const cloud::Reply& reply) {
-    answer(outcome_of(*resource, reply, context), waits);
-  });
+  loop_.spawn(cloud_.call(*std::move(call)), [answer, machine = live.machine, resource = command.resource, context,
+                                              waits](const cloud::Reply& reply) { answer(outcome_of(*resource, reply, context), waits); });
 }
 
 void Executions::finish(Live& live) {
@@ -198,7 +224,8 @@ bool Executions::task_failed(const std::string& token, const std::string& error,
 bool Executions::task_heartbeat(const std::string& token) {
   const auto found = tokens_.find(token);
   if (found == tokens_.end()) return false;
-  feed(found->second.first, {.kind = asl::Input::Kind::task_heartbeat, .at = {}, .seed = 0, .id = found->second.second, .value = {}, .error = {}, .cause = {}});
+  feed(found->second.first,
+       {.kind = asl::Input::Kind::task_heartbeat, .at = {}, .seed = 0, .id = found->second.second, .value = {}, .error = {}, .cause = {}});
   return true;
 }
 
@@ -255,9 +282,10 @@ void Executions::restore(const Resolver& resolver) {
       const bool handed_out = !command.token.empty() && std::any_of(inputs.begin(), inputs.end(), [task](const asl::Input& in) {
         return in.kind == asl::Input::Kind::task_submitted && in.id == task;
       });
-      if (!handed_out) loop_.defer([this, arn, task] {
-        if (const auto found = live_.find(arn); found != live_.end() && found->second->tasks.contains(task)) invoke(arn, task);
-      });
+      if (!handed_out)
+        loop_.defer([this, arn, task] {
+          if (const auto found = live_.find(arn); found != live_.end() && found->second->tasks.contains(task)) invoke(arn, task);
+        });
     }
   }
   if (restored) spdlog::info("{} running executions go on", restored);

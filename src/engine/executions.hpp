@@ -51,7 +51,8 @@ class Executions {
   bool task_failed(const std::string& token, const std::string& error, const std::string& cause);
   bool task_heartbeat(const std::string& token);
 
-  // {"executionArn", "stateMachineArn", "name", "status", "startDate", "stopDate"?, "input", "output"?, "error"?, "cause"?, "roleArn", "revision"}
+  // {"executionArn", "stateMachineArn", "name", "status", "startDate", "stopDate"?, "input", "output"?, "error"?, "cause"?, "roleArn",
+  // "revision"}
   [[nodiscard]] std::optional<Json> find(const std::string& arn);
 
   struct Page {

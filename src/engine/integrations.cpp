@@ -36,7 +36,9 @@ std::string action_of(const asl::Resource& resource) {
   return capitalised(action.substr(0, action.find('.')));
 }
 
-asl::Failure unknown(const asl::Resource& resource, const std::string& what) { return {asl::errors::kRuntime, fmt::format("{} (resource {})", what, resource.arn)}; }
+asl::Failure unknown(const asl::Resource& resource, const std::string& what) {
+  return {asl::errors::kRuntime, fmt::format("{} (resource {})", what, resource.arn)};
+}
 
 // A structured value where the API takes JSON text: dumped. Text stays as it is.
 Json as_text(const Json& value) { return value.is_string() ? value : Json(value.dump()); }
@@ -46,7 +48,8 @@ Json as_text(const Json& value) { return value.is_string() ? value : Json(value.
 std::expected<cloud::Call, asl::Failure> call_for(const asl::Resource& resource, const Json& parameters, const TaskContext& context) {
   if (resource.kind == asl::Resource::Kind::lambda) {
     const auto arn = Arn::parse(resource.arn);
-    return cloud::Call{"lambda", arn->region.empty() ? context.region : arn->region, "Invoke", Json::object({{"FunctionName", resource.arn}, {"Payload", parameters.dump()}})};
+    return cloud::Call{"lambda", arn->region.empty() ? context.region : arn->region, "Invoke",
+                       Json::object({{"FunctionName", resource.arn}, {"Payload", parameters.dump()}})};
   }
   if (!parameters.is_object()) return std::unexpected(unknown(resource, "The parameters of a service integration must be an object"));
   Json::Object input = parameters.as_object();
@@ -70,7 +73,8 @@ std::expected<cloud::Call, asl::Failure> call_for(const asl::Resource& resource,
     input.set("Entries", std::move(entries));
   }
   const wire::Service* model = wire::find_service(service);
-  if (!model || !model->find(operation)) return std::unexpected(unknown(resource, fmt::format("No operation {} of service {} is known", operation, service)));
+  if (!model || !model->find(operation))
+    return std::unexpected(unknown(resource, fmt::format("No operation {} of service {} is known", operation, service)));
   // Optimized integrations and the SDK's write members in Pascal case, the Step Functions API in camel case.
   if (service == "states") {
     Json::Object camel;
@@ -90,12 +94,16 @@ std::expected<Json, asl::Failure> outcome_of(const asl::Resource& resource, cons
     if (resource.kind == asl::Resource::Kind::lambda || resource.type == "lambda") {
       std::string name = "Lambda." + e.code;
       if (e.status >= 500) name = "Lambda.ServiceException";
-      return std::unexpected(asl::Failure{name, fmt::format("{} (Service: AWSLambda; Status Code: {}; Error Code: {}; Request ID: {}; Proxy: null)", e.message, e.status, e.code, context.request_id)});
+      return std::unexpected(
+          asl::Failure{name, fmt::format("{} (Service: AWSLambda; Status Code: {}; Error Code: {}; Request ID: {}; Proxy: null)", e.message,
+                                         e.status, e.code, context.request_id)});
     }
     const std::string prefix = error_prefix(resource);
     // EC2 models no exceptions of its own: the SDK has one for all.
-    const std::string name = prefix == "Ec2" ? "Ec2.Ec2Exception" : fmt::format("{}.{}{}", prefix, e.code, e.code.ends_with("Exception") ? "" : "Exception");
-    return std::unexpected(asl::Failure{name, fmt::format("{} (Service: {}, Status Code: {}, Request ID: {})", e.message, prefix, e.status, context.request_id)});
+    const std::string name =
+        prefix == "Ec2" ? "Ec2.Ec2Exception" : fmt::format("{}.{}{}", prefix, e.code, e.code.ends_with("Exception") ? "" : "Exception");
+    return std::unexpected(asl::Failure{
+        name, fmt::format("{} (Service: {}, Status Code: {}, Request ID: {})", e.message, prefix, e.status, context.request_id)});
   }
   const bool direct = resource.kind == asl::Resource::Kind::lambda;
   if (!direct && resource.type != "lambda") return *reply;
@@ -107,9 +115,13 @@ std::expected<Json, asl::Failure> outcome_of(const asl::Resource& resource, cons
     const std::string error(parsed && parsed->is_object() ? (*parsed)["errorType"].string_or("Lambda.Unknown") : "Lambda.Unknown");
     return std::unexpected(asl::Failure{error, std::string(payload)});
   }
-  if (!parsed) return std::unexpected(asl::Failure{asl::errors::kRuntime, "The function returned something that is not JSON: " + parsed.error().message});
+  if (!parsed)
+    return std::unexpected(
+        asl::Failure{asl::errors::kRuntime, "The function returned something that is not JSON: " + parsed.error().message});
   if (direct) return *parsed;
-  Json::Object out{{"ExecutedVersion", (*reply)["ExecutedVersion"].string_or("$LATEST")}, {"Payload", *parsed}, {"StatusCode", (*reply)["StatusCode"].integer_or(200)}};
+  Json::Object out{{"ExecutedVersion", (*reply)["ExecutedVersion"].string_or("$LATEST")},
+                   {"Payload", *parsed},
+                   {"StatusCode", (*reply)["StatusCode"].integer_or(200)}};
   return Json(std::move(out));
 }
 

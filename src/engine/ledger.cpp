@@ -31,7 +31,8 @@ Ledger::~Ledger() {
     committer_.join();
   }
   if (!gathering_.writes.empty())
-    if (const auto outcome = store_.commit(gathering_.list()); !outcome) spdlog::error("the last commit failed: {}", outcome.error().message);
+    if (const auto outcome = store_.commit(gathering_.list()); !outcome)
+      spdlog::error("the last commit failed: {}", outcome.error().message);
 }
 
 void Ledger::put(std::string table, std::string key, std::string value) {
@@ -75,7 +76,7 @@ std::vector<store::Row> Ledger::scan(std::string_view table, store::Range range)
       merged.erase(key);
   }
   std::vector<store::Row> out;
-  const auto take = [&](auto first, auto last) {
+  const auto take = [&](auto first, const auto& last) {
     for (; first != last && out.size() < range.limit; ++first) out.push_back({first->first, first->second});
   };
   if (range.newest_first)

@@ -57,7 +57,20 @@ struct Network {
 }  // namespace
 
 struct Pattern::Matcher {
-  enum class Op { equals, prefix, suffix, ignore_case, prefix_ignore_case, suffix_ignore_case, wildcard, anything_but, numeric, cidr, exists, absent } op;
+  enum class Op {
+    equals,
+    prefix,
+    suffix,
+    ignore_case,
+    prefix_ignore_case,
+    suffix_ignore_case,
+    wildcard,
+    anything_but,
+    numeric,
+    cidr,
+    exists,
+    absent
+  } op;
   Json value;                     // equals
   std::string text;               // the string operators, lower-cased for the case-blind ones
   std::vector<Matcher> excluded;  // anything_but: none of these
@@ -68,14 +81,22 @@ struct Pattern::Matcher {
   [[nodiscard]] bool accepts(const Json& v) const {
     const auto s = v.is_string() ? std::string_view(v.as_string()) : std::string_view();
     switch (op) {
-      case Op::equals: return v == value;
-      case Op::prefix: return v.is_string() && s.starts_with(text);
-      case Op::suffix: return v.is_string() && s.ends_with(text);
-      case Op::ignore_case: return v.is_string() && lower(s) == text;
-      case Op::prefix_ignore_case: return v.is_string() && lower(s).starts_with(text);
-      case Op::suffix_ignore_case: return v.is_string() && lower(s).ends_with(text);
-      case Op::wildcard: return v.is_string() && glob(text, s);
-      case Op::anything_but: return std::none_of(excluded.begin(), excluded.end(), [&](const Matcher& m) { return m.accepts(v); });
+      case Op::equals:
+        return v == value;
+      case Op::prefix:
+        return v.is_string() && s.starts_with(text);
+      case Op::suffix:
+        return v.is_string() && s.ends_with(text);
+      case Op::ignore_case:
+        return v.is_string() && lower(s) == text;
+      case Op::prefix_ignore_case:
+        return v.is_string() && lower(s).starts_with(text);
+      case Op::suffix_ignore_case:
+        return v.is_string() && lower(s).ends_with(text);
+      case Op::wildcard:
+        return v.is_string() && glob(text, s);
+      case Op::anything_but:
+        return std::none_of(excluded.begin(), excluded.end(), [&](const Matcher& m) { return m.accepts(v); });
       case Op::numeric: {
         if (!v.is_number()) return false;
         const double n = v.as_double();
@@ -87,7 +108,8 @@ struct Pattern::Matcher {
         return ip && network.contains(*ip);
       }
       case Op::exists:
-      case Op::absent: return op == Op::exists;
+      case Op::absent:
+        return op == Op::exists;
     }
     return false;
   }
@@ -96,7 +118,7 @@ struct Pattern::Matcher {
 struct Pattern::Node {
   struct Field {
     std::string key;
-    std::vector<Matcher> values;    // a leaf
+    std::vector<Matcher> values;  // a leaf
     std::shared_ptr<const Node> object;
   };
   std::vector<Field> fields;
@@ -133,7 +155,8 @@ struct Pattern::Node {
     return false;
   }
   static bool any(const Matcher& m, const Json& value) {
-    if (value.is_array()) return std::any_of(value.as_array().begin(), value.as_array().end(), [&](const Json& item) { return any(m, item); });
+    if (value.is_array())
+      return std::any_of(value.as_array().begin(), value.as_array().end(), [&](const Json& item) { return any(m, item); });
     if (value.is_object()) return false;
     return m.accepts(value);
   }
@@ -155,7 +178,8 @@ Matcher make(Op op, std::string text) {
 // {"prefix": "a"} or {"prefix": {"equals-ignore-case": "a"}}
 Result<Matcher> affix(const char* name, Op plain, Op blind, const Json& value) {
   if (value.is_string()) return make(plain, value.as_string());
-  if (value.is_object() && value.as_object().size() == 1 && value["equals-ignore-case"].is_string()) return make(blind, lower(value["equals-ignore-case"].as_string()));
+  if (value.is_object() && value.as_object().size() == 1 && value["equals-ignore-case"].is_string())
+    return make(blind, lower(value["equals-ignore-case"].as_string()));
   return bad(fmt::format("{} match pattern must be a string", name));
 }
 
@@ -164,7 +188,8 @@ Result<Matcher> wildcard(const Json& value) {
   const std::string& text = value.as_string();
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '\\') {
-      if (i + 1 >= text.size() || (text[i + 1] != '*' && text[i + 1] != '\\')) return bad("Invalid escape character at pos " + std::to_string(i));
+      if (i + 1 >= text.size() || (text[i + 1] != '*' && text[i + 1] != '\\'))
+        return bad("Invalid escape character at pos " + std::to_string(i));
       ++i;
     } else if (text[i] == '*' && i + 1 < text.size() && text[i + 1] == '*') {
       return bad("Consecutive wildcard characters at pos " + std::to_string(i));
@@ -199,7 +224,8 @@ Result<Matcher> numeric(const Json& value) {
       return bad("Unrecognized numeric range operator: " + sign);
     }
   }
-  if (m.low && m.high && (*m.low > *m.high || (*m.low == *m.high && !(m.low_included && m.high_included)))) return bad("Bottom must be less than top");
+  if (m.low && m.high && (*m.low > *m.high || (*m.low == *m.high && !(m.low_included && m.high_included))))
+    return bad("Bottom must be less than top");
   return m;
 }
 
@@ -227,7 +253,8 @@ Result<Matcher> anything_but(const Json& value) {
   if (list.empty()) return bad("Empty arrays are not allowed");
   for (const Json& item : list) {
     if (!scalar(item)) return bad("Inside anything-but list, number, string and boolean are not supported together.");
-    if (item.kind() != list[0].kind()) return bad("Inside anything but list, either all values are number or string, mixed type is not supported");
+    if (item.kind() != list[0].kind())
+      return bad("Inside anything but list, either all values are number or string, mixed type is not supported");
     Matcher one = make(Op::equals, "");
     one.value = item;
     m.excluded.push_back(std::move(one));
@@ -246,11 +273,15 @@ Result<Matcher> value_match(const Json& value) {
   const auto& [key, operand] = *value.as_object().begin();
   if (key == "prefix") return affix("prefix", Op::prefix, Op::prefix_ignore_case, operand);
   if (key == "suffix") return affix("suffix", Op::suffix, Op::suffix_ignore_case, operand);
-  if (key == "equals-ignore-case") return operand.is_string() ? Result<Matcher>(make(Op::ignore_case, lower(operand.as_string()))) : bad("equals-ignore-case match pattern must be a string");
+  if (key == "equals-ignore-case")
+    return operand.is_string() ? Result<Matcher>(make(Op::ignore_case, lower(operand.as_string())))
+                               : bad("equals-ignore-case match pattern must be a string");
   if (key == "wildcard") return wildcard(operand);
   if (key == "anything-but") return anything_but(operand);
   if (key == "numeric") return numeric(operand);
-  if (key == "exists") return operand.is_bool() ? Result<Matcher>(make(operand.as_bool() ? Op::exists : Op::absent, "")) : bad("exists match pattern must be either true or false.");
+  if (key == "exists")
+    return operand.is_bool() ? Result<Matcher>(make(operand.as_bool() ? Op::exists : Op::absent, ""))
+                             : bad("exists match pattern must be either true or false.");
   if (key == "exactly") {
     if (!operand.is_string()) return bad("exact match pattern must be a string");
     Matcher m = make(Op::equals, "");

@@ -65,7 +65,10 @@ bool field(std::string_view text, int low, int high, std::span<const std::string
     }
     if (from < low || from > high || to < low || to > high) return false;
     const int span = to >= from ? to - from : to - from + (high - low + 1);
-    for (int i = 0; i <= span; i += step) out.set(static_cast<std::size_t>(low + (from - low + i) % (high - low + 1)));
+    for (int i = 0; i <= span; i += step) {
+      const int at = low + (from - low + i) % (high - low + 1);
+      out.set(static_cast<std::size_t>(at));
+    }
   }
   return true;
 }
@@ -188,7 +191,8 @@ std::optional<Instant> Schedule::next(Instant after, Instant origin) const {
     }
     if (!months_.test(static_cast<unsigned>(ymd.month())) || !day_fits(ymd)) continue;
     for (auto m = start; m < 1440; ++m)
-      if (hours_.test(static_cast<std::size_t>(m / 60)) && minutes_.test(static_cast<std::size_t>(m % 60))) return Instant(date) + std::chrono::minutes(m);
+      if (hours_.test(static_cast<std::size_t>(m / 60)) && minutes_.test(static_cast<std::size_t>(m % 60)))
+        return Instant(date) + std::chrono::minutes(m);
   }
   return std::nullopt;
 }

@@ -27,15 +27,15 @@ class Schedule {
 
   std::bitset<60> minutes_;
   std::bitset<24> hours_;
-  std::bitset<32> days_;      // 1-31
-  std::bitset<13> months_;    // 1-12
-  std::bitset<8> weekdays_;   // 1 = Sunday
+  std::bitset<32> days_;     // 1-31
+  std::bitset<13> months_;   // 1-12
+  std::bitset<8> weekdays_;  // 1 = Sunday
   std::bitset<2200> years_;
-  bool by_weekday_ = false;   // which of the two day fields counts; the other is '?' (or '*')
-  bool last_day_ = false;     // L
-  int last_offset_ = 0;       // L-3
-  int nearest_weekday_ = 0;   // 15W; 32 for LW
-  int last_weekday_ = 0;      // 6L: the last Friday
+  bool by_weekday_ = false;        // which of the two day fields counts; the other is '?' (or '*')
+  bool last_day_ = false;          // L
+  int last_offset_ = 0;            // L-3
+  int nearest_weekday_ = 0;        // 15W; 32 for LW
+  int last_weekday_ = 0;           // 6L: the last Friday
   int nth_weekday_ = 0, nth_ = 0;  // 3#2: the second Tuesday
 
   [[nodiscard]] bool day_fits(std::chrono::year_month_day date) const;

@@ -41,12 +41,15 @@ Result<void> check_target_input(const Json& target) {
     if (!query::JsonPath::parse(path->as_string())) return invalid(fmt::format("Parameter InputPath of target {} is not valid.", id));
   if (const Json* transformer = target.find("InputTransformer")) {
     const Json* text = transformer->find("InputTemplate");
-    if (!text || text->as_string().empty() || text->as_string().size() > kMaxInput) return invalid(fmt::format("InputTemplate of target {} must have 1 to 8192 characters.", id));
+    if (!text || text->as_string().empty() || text->as_string().size() > kMaxInput)
+      return invalid(fmt::format("InputTemplate of target {} must have 1 to 8192 characters.", id));
     if (const Json* paths = transformer->find("InputPathsMap")) {
       if (paths->as_object().size() > 100) return invalid(fmt::format("InputPathsMap of target {} has more than 100 entries.", id));
       for (const auto& [name, path] : paths->as_object()) {
-        if (name.starts_with("AWS.") || name.starts_with("aws.")) return invalid(fmt::format("InputPathsMap of target {} uses the reserved name {}.", id, name));
-        if (!query::JsonPath::parse(path.string_or())) return invalid(fmt::format("Invalid InputPathsMap of target {}: {} is not a JSONPath.", id, path.string_or()));
+        if (name.starts_with("AWS.") || name.starts_with("aws."))
+          return invalid(fmt::format("InputPathsMap of target {} uses the reserved name {}.", id, name));
+        if (!query::JsonPath::parse(path.string_or()))
+          return invalid(fmt::format("Invalid InputPathsMap of target {}: {} is not a JSONPath.", id, path.string_or()));
       }
     }
   }

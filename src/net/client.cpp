@@ -24,7 +24,7 @@ namespace http = beast::http;
 using tcp = asio::ip::tcp;
 
 constexpr auto kTimeout = std::chrono::seconds(15);
-constexpr std::uint64_t kMaxBody = 8 * 1024 * 1024;
+constexpr std::uint64_t kMaxBody = 8'388'608;
 
 class Exchange : public std::enable_shared_from_this<Exchange> {
  public:
@@ -47,18 +47,19 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
       SSL_set_tlsext_host_name(stream_.native_handle(), url_.host.c_str());
       stream_.set_verify_callback(asio::ssl::host_name_verification(url_.host));
     }
-    resolver_.async_resolve(url_.host, url_.port, [self = shared_from_this()](beast::error_code error, const tcp::resolver::results_type& found) {
-      if (error) return self->fail("its name cannot be resolved", error);
-      beast::get_lowest_layer(self->stream_).expires_after(kTimeout);
-      beast::get_lowest_layer(self->stream_).async_connect(found, [self](beast::error_code e, const tcp::endpoint&) {
-        if (e) return self->fail("no connection", e);
-        if (!self->secure_) return self->write(beast::get_lowest_layer(self->stream_));
-        self->stream_.async_handshake(asio::ssl::stream_base::client, [self](beast::error_code e2) {
-          if (e2) return self->fail("no TLS session", e2);
-          self->write(self->stream_);
+    resolver_.async_resolve(
+        url_.host, url_.port, [self = shared_from_this()](beast::error_code error, const tcp::resolver::results_type& found) {
+          if (error) return self->fail("its name cannot be resolved", error);
+          beast::get_lowest_layer(self->stream_).expires_after(kTimeout);
+          beast::get_lowest_layer(self->stream_).async_connect(found, [self](beast::error_code e, const tcp::endpoint&) {
+            if (e) return self->fail("no connection", e);
+            if (!self->secure_) return self->write(beast::get_lowest_layer(self->stream_));
+            self->stream_.async_handshake(asio::ssl::stream_base::client, [self](beast::error_code e2) {
+              if (e2) return self->fail("no TLS session", e2);
+              self->write(self->stream_);
+            });
+          });
         });
-      });
-    });
   }
 
  private:
@@ -71,13 +72,16 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
         auto& message = self->parser_.get();
         wire::HttpResponse response;
         response.status = static_cast<int>(message.result_int());
-        for (const auto& field : message) response.headers.add(std::string(std::string_view(field.name_string())), std::string(std::string_view(field.value())));
+        for (const auto& field : message)
+          response.headers.add(std::string(std::string_view(field.name_string())), std::string(std::string_view(field.value())));
         response.body = std::move(message.body());
         self->done_(std::move(response));
       });
     });
   }
-  void fail(const char* what, beast::error_code error) { done_(std::unexpected(fmt::format("{}:{}: {} ({})", url_.host, url_.port, what, error.message()))); }
+  void fail(const char* what, beast::error_code error) {
+    done_(std::unexpected(fmt::format("{}:{}: {} ({})", url_.host, url_.port, what, error.message())));
+  }
 
   tcp::resolver resolver_;
   beast::ssl_stream<beast::tcp_stream> stream_;

@@ -22,19 +22,21 @@ using Socket = asio::basic_stream_socket<tcp, asio::io_context::executor_type>;
 using Stream = beast::basic_stream<tcp, asio::io_context::executor_type>;
 
 constexpr std::uint32_t kMaxHeader = 16 * 1024;
-constexpr std::uint64_t kMaxBody = 8 * 1024 * 1024;
+constexpr std::uint64_t kMaxBody = 8'388'608;
 constexpr auto kIdle = std::chrono::seconds(75);
 
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  Session(Socket socket, asio::io_context& context, const Server::Handler& handler) : stream_(std::move(socket)), context_(context), handler_(handler) {}
+  Session(Socket socket, asio::io_context& context, const Server::Handler& handler)
+      : stream_(std::move(socket)), context_(context), handler_(handler) {}
 
   void read() {
     parser_.emplace();
     parser_->header_limit(kMaxHeader);
     parser_->body_limit(kMaxBody);
     stream_.expires_after(kIdle);
-    http::async_read_header(stream_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, std::size_t) { self->got_header(error); });
+    http::async_read_header(stream_, buffer_, *parser_,
+                            [self = shared_from_this()](beast::error_code error, std::size_t) { self->got_header(error); });
   }
 
  private:
@@ -58,7 +60,8 @@ class Session : public std::enable_shared_from_this<Session> {
     wire::HttpRequest request;
     request.method = std::string_view(message.method_string());
     request.target = std::string_view(message.target());
-    for (const auto& field : message) request.headers.add(std::string(std::string_view(field.name_string())), std::string(std::string_view(field.value())));
+    for (const auto& field : message)
+      request.headers.add(std::string(std::string_view(field.name_string())), std::string(std::string_view(field.value())));
     request.body = std::move(message.body());
     stream_.expires_never();  // the answer takes what it takes: long polls
     handler_(std::move(request), [self = shared_from_this()](Server::Answer answer) {
@@ -67,13 +70,16 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   void refuse(beast::error_code error) {
-    if (error == http::error::end_of_stream || error == asio::error::operation_aborted || error == beast::error::timeout || error == asio::error::connection_reset) return close();
+    if (error == http::error::end_of_stream || error == asio::error::operation_aborted || error == beast::error::timeout ||
+        error == asio::error::connection_reset)
+      return close();
     keep_alive_ = false;
     const bool large = error == http::error::body_limit || error == http::error::header_limit;
     wire::HttpResponse response;
     response.status = large ? 413 : 400;
     response.headers.add("Content-Type", "text/plain");
-    response.body = large ? "The request is larger than this server takes (16 KiB of headers, 8 MiB of body).\n" : fmt::format("The request cannot be read: {}.\n", error.message());
+    response.body = large ? "The request is larger than this server takes (16 KiB of headers, 8 MiB of body).\n"
+                          : fmt::format("The request cannot be read: {}.\n", error.message());
     write(std::move(response));
   }
 
@@ -120,7 +126,9 @@ class BeastServer final : public Server {
     if (error) return invalid(fmt::format("'{}' is not an IP address", options.address));
     const tcp::endpoint endpoint(address, options.port);
     const auto trouble = [&] {
-      return fail(ErrorCode::unavailable, fmt::format("cannot listen on {}:{}: {}; is another server running? choose another port with --port", options.address, options.port, error.message()));
+      return fail(ErrorCode::unavailable,
+                  fmt::format("cannot listen on {}:{}: {}; is another server running? choose another port with --port", options.address,
+                              options.port, error.message()));
     };
     acceptor_.open(endpoint.protocol(), error);
     if (error) return trouble();

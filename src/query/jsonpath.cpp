@@ -15,30 +15,40 @@ struct JsonPath::Filter {
     Json literal;
     std::optional<JsonPath> path;
     bool from_root = false;
-    [[nodiscard]] std::optional<Json> value(const Json& item, const Json& root) const { return path ? path->select(from_root ? root : item) : literal; }
+    [[nodiscard]] std::optional<Json> value(const Json& item, const Json& root) const {
+      return path ? path->select(from_root ? root : item) : literal;
+    }
   } a, b;
 
   [[nodiscard]] bool accepts(const Json& item, const Json& root) const {
     switch (op) {
-      case Op::both: return left->accepts(item, root) && right->accepts(item, root);
-      case Op::either: return left->accepts(item, root) || right->accepts(item, root);
-      case Op::negate: return !left->accepts(item, root);
-      case Op::exists: return a.value(item, root).has_value();
-      default: break;
+      case Op::both:
+        return left->accepts(item, root) && right->accepts(item, root);
+      case Op::either:
+        return left->accepts(item, root) || right->accepts(item, root);
+      case Op::negate:
+        return !left->accepts(item, root);
+      case Op::exists:
+        return a.value(item, root).has_value();
+      default:
+        break;
     }
     const auto x = a.value(item, root);
     const auto y = b.value(item, root);
     if (!x || !y) return op == Op::unequal && (x.has_value() != y.has_value());
     switch (op) {
-      case Op::equal: return *x == *y;
-      case Op::unequal: return !(*x == *y);
+      case Op::equal:
+        return *x == *y;
+      case Op::unequal:
+        return !(*x == *y);
       case Op::in:
       case Op::not_in: {
         bool found = false;
         for (const Json& candidate : y->items()) found = found || candidate == *x;
         return found == (op == Op::in);
       }
-      default: break;
+      default:
+        break;
     }
     int order = 0;
     if (x->is_number() && y->is_number()) {
@@ -50,10 +60,14 @@ struct JsonPath::Filter {
       return false;
     }
     switch (op) {
-      case Op::less: return order < 0;
-      case Op::less_equal: return order <= 0;
-      case Op::greater: return order > 0;
-      default: return order >= 0;
+      case Op::less:
+        return order < 0;
+      case Op::less_equal:
+        return order <= 0;
+      case Op::greater:
+        return order > 0;
+      default:
+        return order >= 0;
     }
   }
 };
@@ -259,9 +273,9 @@ class PathParser {
     auto node = std::make_shared<JsonPath::Filter>();
     if (auto a = operand(node->a); !a) return std::unexpected(a.error());
     blanks();
-    static constexpr std::pair<std::string_view, Op> kSigns[] = {{"==", Op::equal},      {"!=", Op::unequal}, {"<=", Op::less_equal},
+    static constexpr std::pair<std::string_view, Op> kSigns[] = {{"==", Op::equal},         {"!=", Op::unequal}, {"<=", Op::less_equal},
                                                                  {">=", Op::greater_equal}, {"<", Op::less},     {">", Op::greater},
-                                                                 {"in ", Op::in},         {"nin ", Op::not_in}};
+                                                                 {"in ", Op::in},           {"nin ", Op::not_in}};
     node->op = Op::exists;
     for (const auto& [sign, op] : kSigns)
       if (take(sign)) {
@@ -301,7 +315,8 @@ class PathParser {
       return {};
     }
     const std::size_t from = at_;
-    while (at_ < text_.size() && (std::isalnum(static_cast<unsigned char>(text_[at_])) || text_[at_] == '.' || text_[at_] == '-' || text_[at_] == '+'))
+    while (at_ < text_.size() &&
+           (std::isalnum(static_cast<unsigned char>(text_[at_])) || text_[at_] == '.' || text_[at_] == '-' || text_[at_] == '+'))
       ++at_;
     auto value = Json::parse(text_.substr(from, at_ - from));
     if (!value) return error("a path, text, number, true, false or null is expected");
@@ -367,7 +382,9 @@ void JsonPath::collect(const Json& at, std::size_t step, const Json& root, Json:
       for (std::int64_t i = from; i < std::min(to, size); ++i) collect(at.items()[static_cast<std::size_t>(i)], step + 1, root, out);
       break;
     }
-    case Step::Kind::wildcard: each_child([&](const Json& child) { collect(child, step + 1, root, out); }); break;
+    case Step::Kind::wildcard:
+      each_child([&](const Json& child) { collect(child, step + 1, root, out); });
+      break;
     case Step::Kind::descent:
       collect(at, step + 1, root, out);
       each_child([&](const Json& child) {

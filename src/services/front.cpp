@@ -29,7 +29,8 @@ Destination unsigned_destination(const wire::HttpRequest& request, const std::st
       if (name == "Action") action = value;
   const auto parsed = Arn::parse(arn);
   for (const char* name : {"sns", "sts", "sqs", "iam", "ec2"})
-    if (const auto* service = wire::find_service(name); service && service->find(action)) return {service, parsed && !parsed->region.empty() ? parsed->region : default_region};
+    if (const auto* service = wire::find_service(name); service && service->find(action))
+      return {service, parsed && !parsed->region.empty() ? parsed->region : default_region};
   return {};
 }
 
@@ -48,7 +49,7 @@ wire::HttpResponse text(int status, std::string body) {
 
 }  // namespace
 
-void Front::handle(wire::HttpRequest request, Respond respond) {
+void Front::handle(const wire::HttpRequest& request, Respond respond) {
   const std::string id = request_id();
   if (request.method == "GET" && (request.path() == "/healthz" || request.path() == "/readyz"))
     return loop_.post([this, respond = std::move(respond)] {
@@ -57,37 +58,55 @@ void Front::handle(wire::HttpRequest request, Respond respond) {
     });
 
   const auto scope = wire::scope_of(request);
-  const Destination to = scope ? Destination{wire::find_service(scope->service), scope->region} : unsigned_destination(request, options_.default_region);
+  const Destination to =
+      scope ? Destination{wire::find_service(scope->service), scope->region} : unsigned_destination(request, options_.default_region);
   if (!to.service)
     return respond([scope, id] {
-      if (!scope) return text(400, "This is Snapward's local cloud. Point an AWS client at it: aws --endpoint-url http://HOST:PORT ec2 describe-regions\n");
+      if (!scope)
+        return text(
+            400, "This is Snapward's local cloud. Point an AWS client at it: aws --endpoint-url http://HOST:PORT ec2 describe-regions\n");
       const wire::ApiError error{"UnknownService", fmt::format("Snapward's local cloud has no service '{}'.", scope->service), 501, {}};
       return wire::encode_error(nullptr, wire::Protocol::rest_json, error, id);
     });
   const wire::Protocol protocol = wire::protocol_of(*to.service, request);
-  const auto refuse = [&](wire::ApiError error) { respond([service = to.service, protocol, error = std::move(error), id] { return wire::encode_error(service, protocol, error, id); }); };
+  const auto refuse = [&](wire::ApiError error) {
+    respond([service = to.service, protocol, error = std::move(error), id] { return wire::encode_error(service, protocol, error, id); });
+  };
 
   if (!options_.secret_keys.empty() && scope) {
     const bool ec2 = protocol == wire::Protocol::ec2;
     const auto key = options_.secret_keys.find(scope->access_key);
     if (key == options_.secret_keys.end())
-      return refuse({ec2 ? "AuthFailure" : "UnrecognizedClientException", ec2 ? "AWS was not able to validate the provided access credentials" : "The security token included in the request is invalid.", ec2 ? 401 : 403, {}});
+      return refuse(
+          {ec2 ? "AuthFailure" : "UnrecognizedClientException",
+           ec2 ? "AWS was not able to validate the provided access credentials" : "The security token included in the request is invalid.",
+           ec2 ? 401 : 403,
+           {}});
     const auto now = std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now());
     const auto verdict = wire::verify(request, key->second, now);
-    if (verdict == wire::Verdict::expired) return refuse({ec2 ? "RequestExpired" : "InvalidSignatureException", "Signature expired or not yet current.", ec2 ? 400 : 403, {}});
+    if (verdict == wire::Verdict::expired)
+      return refuse({ec2 ? "RequestExpired" : "InvalidSignatureException", "Signature expired or not yet current.", ec2 ? 400 : 403, {}});
     if (verdict != wire::Verdict::valid)
-      return refuse({ec2 ? "SignatureDoesNotMatch" : "InvalidSignatureException", "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method.", 403, {}});
+      return refuse({ec2 ? "SignatureDoesNotMatch" : "InvalidSignatureException",
+                     "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and "
+                     "signing method.",
+                     403,
+                     {}});
   } else if (!options_.secret_keys.empty() && !scope && request.method != "GET") {
     return refuse({"MissingAuthenticationToken", "Missing Authentication Token", 403, {}});
   }
 
   auto decoded = wire::decode_request(*to.service, request);
   if (!decoded) return refuse(decoded.error());
-  loop_.post([this, service = to.service, protocol, operation = decoded->operation, region = to.region, input = std::move(decoded->input), respond = std::move(respond), id]() mutable {
+  loop_.post([this, service = to.service, protocol, operation = decoded->operation, region = to.region, input = std::move(decoded->input),
+              respond = std::move(respond), id]() mutable {
     cloud::Call call{service->name, region, operation->name, std::move(input)};
     loop_.spawn(cloud_.call(std::move(call)), [this, service, protocol, operation, respond, id](const cloud::Reply& reply) {
       ledger_.after_commit([=] {
-        respond([=] { return reply ? wire::encode_reply(*service, protocol, *operation, *reply, id) : wire::encode_error(service, protocol, reply.error(), id); });
+        respond([=] {
+          return reply ? wire::encode_reply(*service, protocol, *operation, *reply, id)
+                       : wire::encode_error(service, protocol, reply.error(), id);
+        });
       });
     });
   });

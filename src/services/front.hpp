@@ -27,7 +27,7 @@ class Front {
 
   Front(engine::Loop& loop, engine::Ledger& ledger, cloud::Cloud& cloud, FrontOptions options)
       : loop_(loop), ledger_(ledger), cloud_(cloud), options_(std::move(options)) {}
-  void handle(wire::HttpRequest request, Respond respond);
+  void handle(const wire::HttpRequest& request, Respond respond);
 
  private:
   engine::Loop& loop_;

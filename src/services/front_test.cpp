@@ -18,9 +18,12 @@ namespace {
 class FrontTest : public testing::Test {
  protected:
   void start(FrontOptions options = {}) {
-    world_ = std::make_unique<cli::World>(clock_, entropy_, *store_, engine::Ledger::Mode::background_commits, outbox_, LocalCloudOptions{});
+    world_ =
+        std::make_unique<cli::World>(clock_, entropy_, *store_, engine::Ledger::Mode::background_commits, outbox_, LocalCloudOptions{});
     front_ = std::make_unique<Front>(world_->loop, world_->ledger, world_->cloud, std::move(options));
-    auto server = net::Server::listen({.address = "127.0.0.1", .port = 0}, [this](wire::HttpRequest request, net::Server::Respond respond) { front_->handle(std::move(request), std::move(respond)); });
+    auto server = net::Server::listen({.address = "127.0.0.1", .port = 0}, [this](wire::HttpRequest request, net::Server::Respond respond) {
+      front_->handle(request, std::move(respond));
+    });
     ASSERT_TRUE(server) << server.error().message;
     server_ = *std::move(server);
     server_->start();
@@ -36,16 +39,19 @@ class FrontTest : public testing::Test {
   }
   wire::HttpResponse send(wire::HttpRequest request) {
     std::promise<std::expected<wire::HttpResponse, std::string>> answer;
-    client_->send("http://127.0.0.1:" + std::to_string(server_->port()), std::move(request), [&](auto outcome) { answer.set_value(std::move(outcome)); });
+    client_->send("http://127.0.0.1:" + std::to_string(server_->port()), std::move(request),
+                  [&](auto outcome) { answer.set_value(std::move(outcome)); });
     auto outcome = answer.get_future().get();
     EXPECT_TRUE(outcome) << (outcome ? "" : outcome.error());
     return outcome.value_or(wire::HttpResponse{});
   }
-  std::expected<Json, wire::ApiError> call(const std::string& service, const std::string& operation, Json input, const wire::Credentials& key = {"test", "test", ""}) {
+  std::expected<Json, wire::ApiError> call(const std::string& service, const std::string& operation, Json input,
+                                           const wire::Credentials& key = {"test", "test", ""}) {
     const auto* model = wire::find_service(service);
     auto request = wire::encode_request(*model, *model->find(operation), input);
     request.headers.add("Host", "127.0.0.1:" + std::to_string(server_->port()));
-    wire::sign(request, key, {.region = "us-west-2", .service = service, .at = std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now())});
+    wire::sign(request, key,
+               {.region = "us-west-2", .service = service, .at = std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now())});
     return wire::decode_reply(*model, *model->find(operation), send(std::move(request)));
   }
 
@@ -70,7 +76,8 @@ TEST_F(FrontTest, SpeaksEveryProtocolOnOnePort) {
   EXPECT_TRUE(call("states", "ListStateMachines", Json(Json::Object{})));
   EXPECT_TRUE(call("events", "ListRules", Json(Json::Object{})));
   EXPECT_TRUE(call("lambda", "ListFunctions", Json(Json::Object{})));
-  const auto missing = call("states", "DescribeStateMachine", Json::object({{"stateMachineArn", "arn:aws:states:us-west-2:000000000000:stateMachine:no"}}));
+  const auto missing =
+      call("states", "DescribeStateMachine", Json::object({{"stateMachineArn", "arn:aws:states:us-west-2:000000000000:stateMachine:no"}}));
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().code, "StateMachineDoesNotExist");
   const auto unbuilt = call("s3", "ListBuckets", Json(Json::Object{}));
@@ -115,14 +122,16 @@ TEST_F(FrontTest, NonsenseIsRefusedNotAnswered) {
   wire::HttpRequest large;
   large.body = std::string(9 * 1024 * 1024, 'x');
   std::promise<int> status;
-  client_->send("http://127.0.0.1:" + std::to_string(server_->port()), std::move(large), [&](const auto& outcome) { status.set_value(outcome ? outcome->status : 0); });
+  client_->send("http://127.0.0.1:" + std::to_string(server_->port()), std::move(large),
+                [&](const auto& outcome) { status.set_value(outcome ? outcome->status : 0); });
   const int got = status.get_future().get();
   EXPECT_TRUE(got == 413 || got == 0) << got;  // refused while it is still being sent: the client may not see why
 }
 
 TEST_F(FrontTest, AServerOnATakenPortSaysSo) {
   start();
-  const auto second = net::Server::listen({.address = "127.0.0.1", .port = server_->port()}, [](wire::HttpRequest, const net::Server::Respond&) {});
+  const auto second =
+      net::Server::listen({.address = "127.0.0.1", .port = server_->port()}, [](wire::HttpRequest, const net::Server::Respond&) {});
   ASSERT_FALSE(second);
   EXPECT_NE(second.error().message.find("choose another port with --port"), std::string::npos);
 }

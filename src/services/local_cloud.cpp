@@ -12,7 +12,12 @@
 namespace snapward::services {
 
 LocalCloud::LocalCloud(engine::Loop& loop, engine::Ledger& ledger, Outbound& outbound, LocalCloudOptions options)
-    : env_{.loop = loop, .ledger = ledger, .account = std::move(options.account), .base_url = std::move(options.base_url), .cloud = this, .publish = {}},
+    : env_{.loop = loop,
+           .ledger = ledger,
+           .account = std::move(options.account),
+           .base_url = std::move(options.base_url),
+           .cloud = this,
+           .publish = {}},
       executions_(std::make_unique<engine::Executions>(loop, ledger, *this)) {
   const auto add = [this](auto service) {
     auto* raw = service.get();
@@ -40,8 +45,10 @@ void LocalCloud::restore() {
 
 Task<Reply> LocalCloud::call(Call call) {
   const auto service = services_.find(call.service);
-  if (service == services_.end()) co_return cloud::error("NotImplemented", fmt::format("Snapward's local cloud has no service '{}'.", call.service), 501);
-  if (!is_region(call.region)) co_return cloud::error("UnrecognizedClientException", fmt::format("The region '{}' does not exist.", call.region), 400);
+  if (service == services_.end())
+    co_return cloud::error("NotImplemented", fmt::format("Snapward's local cloud has no service '{}'.", call.service), 501);
+  if (!is_region(call.region))
+    co_return cloud::error("UnrecognizedClientException", fmt::format("The region '{}' does not exist.", call.region), 400);
   if (!witness_) co_return co_await service->second->handle(std::move(call));
   const Call seen = call;
   Reply reply = co_await service->second->handle(std::move(call));

@@ -21,8 +21,8 @@ struct Environment {
   engine::Loop& loop;
   engine::Ledger& ledger;
   std::string account;
-  std::string base_url;             // "http://127.0.0.1:4566": what queue URLs begin with
-  cloud::Cloud* cloud = nullptr;    // the local cloud itself, for services that call others
+  std::string base_url;           // "http://127.0.0.1:4566": what queue URLs begin with
+  cloud::Cloud* cloud = nullptr;  // the local cloud itself, for services that call others
   // Puts an AWS service's own event on its region's default bus.
   std::function<void(const std::string& region, Json event)> publish;
 };
@@ -45,7 +45,9 @@ class Service {
   void on_async(std::string operation, Async handler) { async_[std::move(operation)] = std::move(handler); }
 
   // Rows of this service: table "ec2.snapshots" is save("snapshots", …).
-  void save(const std::string& table, const std::string& key, const Json& value) { env_.ledger.put(name_ + '.' + table, key, value.dump()); }
+  void save(const std::string& table, const std::string& key, const Json& value) {
+    env_.ledger.put(name_ + '.' + table, key, value.dump());
+  }
   void drop(const std::string& table, const std::string& key) { env_.ledger.erase(name_ + '.' + table, key); }
   void each_row(const std::string& table, const std::function<void(const std::string& key, const Json& value)>& use);
 

@@ -14,9 +14,13 @@ struct ServicesTest : testing::Test {
   const std::string role = "arn:aws:iam::123456789012:role/r";
 
   std::string machine(const std::string& name, const std::string& definition) {
-    return std::string(w.must("states", "CreateStateMachine", Json::object({{"name", name}, {"definition", definition}, {"roleArn", role}}))["stateMachineArn"].string_or());
+    return std::string(w.must("states", "CreateStateMachine",
+                              Json::object({{"name", name}, {"definition", definition}, {"roleArn", role}}))["stateMachineArn"]
+                           .string_or());
   }
-  void queue(const std::string& name, const std::string& attributes = "{}") { w.must("sqs", "CreateQueue", R"x({"QueueName":")x" + name + R"x(","Attributes":)x" + attributes + "}"); }
+  void queue(const std::string& name, const std::string& attributes = "{}") {
+    w.must("sqs", "CreateQueue", R"x({"QueueName":")x" + name + R"x(","Attributes":)x" + attributes + "}");
+  }
   std::vector<std::string> drain(const std::string& name) {
     std::vector<std::string> out;
     for (;;) {
@@ -39,7 +43,9 @@ TEST_F(ServicesTest, RulesRouteEventsToTheirTargets) {
     {"Id":"whole","Arn":"arn:aws:sqs:us-west-2:1:q"},{"Id":"part","Arn":"arn:aws:sqs:us-west-2:1:q","InputPath":"$.detail"},
     {"Id":"constant","Arn":"arn:aws:sqs:us-west-2:1:q","Input":"{\"fixed\":1}"},
     {"Id":"made","Arn":"arn:aws:sqs:us-west-2:1:q","InputTransformer":{"InputPathsMap":{"n":"$.detail.n","d":"$.detail","no":"$.detail.none"},"InputTemplate":"{\"text\":\"n is <n><no>\",\"d\":<d>,\"rule\":\"<aws.events.rule-name>\"}"}}]})x");
-  const Json put = w.must("events", "PutEvents", R"x({"Entries":[{"Source":"app","DetailType":"t","Detail":"{\"n\":2}"},{"Source":"app","DetailType":"t","Detail":"{\"n\":1}"},
+  const Json put =
+      w.must("events", "PutEvents",
+             R"x({"Entries":[{"Source":"app","DetailType":"t","Detail":"{\"n\":2}"},{"Source":"app","DetailType":"t","Detail":"{\"n\":1}"},
     {"Source":"aws.ec2","DetailType":"t","Detail":"{}"},{"Source":"app","DetailType":"t","Detail":"["},{"Source":"app","DetailType":"t"}]})x");
   EXPECT_EQ(put["FailedEntryCount"].as_integer(), 3);
   EXPECT_EQ(put["Entries"].items()[2]["ErrorCode"].string_or(), "NotAuthorizedForSourceException");
@@ -53,15 +59,25 @@ TEST_F(ServicesTest, RulesRouteEventsToTheirTargets) {
 }
 
 TEST_F(ServicesTest, RuleApiRefusesWhatIsWrong) {
-  EXPECT_EQ(w.refusal("events", "PutRule", R"x({"Name":"r"})x"), "ValidationException: Parameter(s) EventPattern or ScheduleExpression must be specified.");
-  EXPECT_EQ(w.refusal("events", "PutRule", R"x({"Name":"r","EventPattern":"{\"a\":1}"})x"), "InvalidEventPatternException: Event pattern is not valid. Reason: \"a\" must be an object or an array");
-  EXPECT_EQ(w.refusal("events", "PutRule", R"x({"Name":"r","ScheduleExpression":"rate(1 minutes)"})x"), "ValidationException: Parameter ScheduleExpression is not valid.");
-  EXPECT_EQ(w.refusal("events", "DescribeRule", R"x({"Name":"r"})x"), "ResourceNotFoundException: Rule r does not exist on EventBus default.");
+  EXPECT_EQ(w.refusal("events", "PutRule", R"x({"Name":"r"})x"),
+            "ValidationException: Parameter(s) EventPattern or ScheduleExpression must be specified.");
+  EXPECT_EQ(w.refusal("events", "PutRule", R"x({"Name":"r","EventPattern":"{\"a\":1}"})x"),
+            "InvalidEventPatternException: Event pattern is not valid. Reason: \"a\" must be an object or an array");
+  EXPECT_EQ(w.refusal("events", "PutRule", R"x({"Name":"r","ScheduleExpression":"rate(1 minutes)"})x"),
+            "ValidationException: Parameter ScheduleExpression is not valid.");
+  EXPECT_EQ(w.refusal("events", "DescribeRule", R"x({"Name":"r"})x"),
+            "ResourceNotFoundException: Rule r does not exist on EventBus default.");
   w.must("events", "PutRule", R"x({"Name":"r","ScheduleExpression":"rate(1 hour)"})x");
-  EXPECT_EQ(w.refusal("events", "PutTargets", R"x({"Rule":"r","Targets":[{"Id":"1","Arn":"arn:aws:states:us-west-2:1:stateMachine:m"}]})x"), "ValidationException: Parameter(s) RoleArn must be specified for target: 1.");
+  EXPECT_EQ(w.refusal("events", "PutTargets", R"x({"Rule":"r","Targets":[{"Id":"1","Arn":"arn:aws:states:us-west-2:1:stateMachine:m"}]})x"),
+            "ValidationException: Parameter(s) RoleArn must be specified for target: 1.");
   w.must("events", "PutTargets", R"x({"Rule":"r","Targets":[{"Id":"1","Arn":"arn:aws:sqs:us-west-2:1:q"}]})x");
   EXPECT_EQ(w.refusal("events", "DeleteRule", R"x({"Name":"r"})x"), "ValidationException: Rule can't be deleted since it has targets.");
-  EXPECT_EQ(w.must("events", "TestEventPattern", R"x({"EventPattern":"{\"source\":[\"a\"]}","Event":"{\"id\":\"1\",\"account\":\"1\",\"source\":\"a\",\"time\":\"t\",\"region\":\"r\",\"resources\":[],\"detail-type\":\"d\"}"})x")["Result"], Json(true));
+  EXPECT_EQ(
+      w.must(
+          "events", "TestEventPattern",
+          R"x({"EventPattern":"{\"source\":[\"a\"]}","Event":"{\"id\":\"1\",\"account\":\"1\",\"source\":\"a\",\"time\":\"t\",\"region\":\"r\",\"resources\":[],\"detail-type\":\"d\"}"})x")
+          ["Result"],
+      Json(true));
 }
 
 TEST_F(ServicesTest, SchedulesFireAlsoAfterARestart) {
@@ -83,7 +99,9 @@ TEST_F(ServicesTest, SchedulesFireAlsoAfterARestart) {
 TEST_F(ServicesTest, AScheduledRuleMakesSnapshots) {
   const std::string v = w.volume();
   w.must("events", "PutRule", R"x({"Name":"nightly","ScheduleExpression":"cron(0 3 * * ? *)"})x");
-  w.must("events", "PutTargets", R"x({"Rule":"nightly","Targets":[{"Id":"1","Arn":"arn:aws:events:us-west-2:1:target/create-snapshot","Input":"\")x" + v + R"x(\""}]})x");
+  w.must("events", "PutTargets",
+         R"x({"Rule":"nightly","Targets":[{"Id":"1","Arn":"arn:aws:events:us-west-2:1:target/create-snapshot","Input":"\")x" + v +
+             R"x(\""}]})x");
   w.advance(72h);
   EXPECT_EQ(w.completed(TestWorld::kPrimary), 3U);
 }
@@ -91,7 +109,9 @@ TEST_F(ServicesTest, AScheduledRuleMakesSnapshots) {
 TEST_F(ServicesTest, DeliveriesThatFailForGoodGoToTheDeadLetterQueue) {
   queue("dead");
   w.must("events", "PutRule", R"x({"Name":"r","EventPattern":"{\"source\":[\"app\"]}"})x");
-  w.must("events", "PutTargets", R"x({"Rule":"r","Targets":[{"Id":"1","Arn":"arn:aws:sqs:us-west-2:1:nowhere","DeadLetterConfig":{"Arn":"arn:aws:sqs:us-west-2:1:dead"}}]})x");
+  w.must(
+      "events", "PutTargets",
+      R"x({"Rule":"r","Targets":[{"Id":"1","Arn":"arn:aws:sqs:us-west-2:1:nowhere","DeadLetterConfig":{"Arn":"arn:aws:sqs:us-west-2:1:dead"}}]})x");
   w.must("events", "PutEvents", R"x({"Entries":[{"Source":"app","DetailType":"t","Detail":"{}"}]})x");
   const Json got = w.must("sqs", "ReceiveMessage", R"x({"QueueUrl":"http://x/1/dead","MessageAttributeNames":["All"]})x");
   ASSERT_EQ(got["Messages"].items().size(), 1U);
@@ -116,10 +136,19 @@ TEST_F(ServicesTest, MachinesAreMadeUpdatedAndRun) {
   const std::string pass = R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Result":1,"End":true}}})x";
   const std::string arn = machine("M", pass);
   EXPECT_EQ(machine("M", pass), arn);  // the same again is no error
-  EXPECT_TRUE(w.refusal("states", "CreateStateMachine", Json::object({{"name", "M"}, {"definition", R"x({"StartAt":"A","States":{"A":{"Type":"Succeed"}}})x"}, {"roleArn", role}}).dump()).starts_with("StateMachineAlreadyExists"));
-  EXPECT_TRUE(w.refusal("states", "CreateStateMachine", Json::object({{"name", "N"}, {"definition", R"x({"StartAt":"B","States":{}})x"}, {"roleArn", role}}).dump()).starts_with("InvalidDefinition: Invalid State Machine Definition: "));
-  EXPECT_TRUE(w.refusal("states", "CreateStateMachine", Json::object({{"name", "a b"}, {"definition", pass}, {"roleArn", role}}).dump()).starts_with("InvalidName"));
-  EXPECT_TRUE(w.refusal("states", "CreateStateMachine", Json::object({{"name", "E"}, {"type", "EXPRESS"}, {"definition", pass}, {"roleArn", role}}).dump()).starts_with("StateMachineTypeNotSupported"));
+  EXPECT_TRUE(
+      w.refusal("states", "CreateStateMachine",
+                Json::object({{"name", "M"}, {"definition", R"x({"StartAt":"A","States":{"A":{"Type":"Succeed"}}})x"}, {"roleArn", role}})
+                    .dump())
+          .starts_with("StateMachineAlreadyExists"));
+  EXPECT_TRUE(w.refusal("states", "CreateStateMachine",
+                        Json::object({{"name", "N"}, {"definition", R"x({"StartAt":"B","States":{}})x"}, {"roleArn", role}}).dump())
+                  .starts_with("InvalidDefinition: Invalid State Machine Definition: "));
+  EXPECT_TRUE(w.refusal("states", "CreateStateMachine", Json::object({{"name", "a b"}, {"definition", pass}, {"roleArn", role}}).dump())
+                  .starts_with("InvalidName"));
+  EXPECT_TRUE(w.refusal("states", "CreateStateMachine",
+                        Json::object({{"name", "E"}, {"type", "EXPRESS"}, {"definition", pass}, {"roleArn", role}}).dump())
+                  .starts_with("StateMachineTypeNotSupported"));
 
   const Json started = w.must("states", "StartExecution", R"x({"stateMachineArn":")x" + arn + R"x(","name":"one","input":"{\"a\": 1}"})x");
   const std::string execution(started["executionArn"].string_or());
@@ -127,30 +156,42 @@ TEST_F(ServicesTest, MachinesAreMadeUpdatedAndRun) {
   EXPECT_EQ(done["status"].string_or(), "SUCCEEDED");
   EXPECT_EQ(done["input"].string_or(), "{\"a\": 1}");
   EXPECT_EQ(done["output"].string_or(), "1");
-  EXPECT_TRUE(w.refusal("states", "StartExecution", R"x({"stateMachineArn":")x" + arn + R"x(","name":"one","input":"{}"})x").starts_with("ExecutionAlreadyExists"));
-  EXPECT_TRUE(w.refusal("states", "StartExecution", R"x({"stateMachineArn":")x" + arn + R"x(","input":"{"})x").starts_with("InvalidExecutionInput"));
+  EXPECT_TRUE(w.refusal("states", "StartExecution", R"x({"stateMachineArn":")x" + arn + R"x(","name":"one","input":"{}"})x")
+                  .starts_with("ExecutionAlreadyExists"));
+  EXPECT_TRUE(w.refusal("states", "StartExecution", R"x({"stateMachineArn":")x" + arn + R"x(","input":"{"})x")
+                  .starts_with("InvalidExecutionInput"));
 
-  w.must("states", "UpdateStateMachine", Json::object({{"stateMachineArn", arn}, {"definition", R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Result":2,"End":true}}})x"}}));
+  w.must("states", "UpdateStateMachine",
+         Json::object(
+             {{"stateMachineArn", arn}, {"definition", R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Result":2,"End":true}}})x"}}));
   const Json second = w.must("states", "StartExecution", R"x({"stateMachineArn":")x" + arn + "\"}");
   EXPECT_EQ(w.must("states", "DescribeExecution", Json::object({{"executionArn", second["executionArn"]}}))["output"].string_or(), "2");
-  EXPECT_EQ(w.must("states", "ListExecutions", R"x({"stateMachineArn":")x" + arn + R"x(","maxResults":1})x")["executions"].items().size(), 1U);
+  EXPECT_EQ(w.must("states", "ListExecutions", R"x({"stateMachineArn":")x" + arn + R"x(","maxResults":1})x")["executions"].items().size(),
+            1U);
   EXPECT_EQ(w.must("states", "ListStateMachines", "{}")["stateMachines"].items().size(), 1U);
   EXPECT_EQ(w.must("states", "ListStateMachines", "{}", TestWorld::kDr)["stateMachines"].items().size(), 0U);
 }
 
 TEST_F(ServicesTest, AnExecutionKeepsTheDefinitionItStartedWith) {
-  const std::string arn = machine("M", R"x({"StartAt":"W","States":{"W":{"Type":"Wait","Seconds":60,"Next":"A"},"A":{"Type":"Pass","Result":"old","End":true}}})x");
+  const std::string arn = machine(
+      "M", R"x({"StartAt":"W","States":{"W":{"Type":"Wait","Seconds":60,"Next":"A"},"A":{"Type":"Pass","Result":"old","End":true}}})x");
   const Json started = w.must("states", "StartExecution", R"x({"stateMachineArn":")x" + arn + R"x(","name":"e"})x");
-  EXPECT_EQ(w.must("states", "StartExecution", R"x({"stateMachineArn":")x" + arn + R"x(","name":"e"})x")["executionArn"], started["executionArn"]);  // idempotent while it runs
-  w.must("states", "UpdateStateMachine", Json::object({{"stateMachineArn", arn}, {"definition", R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Result":"new","End":true}}})x"}}));
+  EXPECT_EQ(w.must("states", "StartExecution", R"x({"stateMachineArn":")x" + arn + R"x(","name":"e"})x")["executionArn"],
+            started["executionArn"]);  // idempotent while it runs
+  w.must("states", "UpdateStateMachine",
+         Json::object(
+             {{"stateMachineArn", arn}, {"definition", R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Result":"new","End":true}}})x"}}));
   w.restart();
   w.advance(2min);
-  EXPECT_EQ(w.must("states", "DescribeExecution", Json::object({{"executionArn", started["executionArn"]}}))["output"].string_or(), "\"old\"");
+  EXPECT_EQ(w.must("states", "DescribeExecution", Json::object({{"executionArn", started["executionArn"]}}))["output"].string_or(),
+            "\"old\"");
 }
 
 TEST_F(ServicesTest, TasksCallTheCloudAndFailAsAwsWordsIt) {
   const std::string v = w.volume();
-  const std::string arn = machine("M", R"x({"StartAt":"A","States":{"A":{"Type":"Task","Resource":"arn:aws:states:::aws-sdk:ec2:describeVolumes","Parameters":{"VolumeIds.$":"$.ids"},"ResultSelector":{"n.$":"$.Volumes[0].Size"},"End":true}}})x");
+  const std::string arn = machine(
+      "M",
+      R"x({"StartAt":"A","States":{"A":{"Type":"Task","Resource":"arn:aws:states:::aws-sdk:ec2:describeVolumes","Parameters":{"VolumeIds.$":"$.ids"},"ResultSelector":{"n.$":"$.Volumes[0].Size"},"End":true}}})x");
   const auto run = [&](const std::string& input) {
     const Json e = w.must("states", "StartExecution", Json::object({{"stateMachineArn", arn}, {"input", input}}));
     return w.must("states", "DescribeExecution", Json::object({{"executionArn", e["executionArn"]}}));
@@ -159,20 +200,25 @@ TEST_F(ServicesTest, TasksCallTheCloudAndFailAsAwsWordsIt) {
   const Json failed = run(R"x({"ids":["vol-00000000000000001"]})x");
   EXPECT_EQ(failed["status"].string_or(), "FAILED");
   EXPECT_EQ(failed["error"].string_or(), "Ec2.Ec2Exception");
-  EXPECT_TRUE(failed["cause"].string_or().starts_with("The volume 'vol-00000000000000001' does not exist. (Service: Ec2, Status Code: 400, Request ID: "));
+  EXPECT_TRUE(failed["cause"].string_or().starts_with(
+      "The volume 'vol-00000000000000001' does not exist. (Service: Ec2, Status Code: 400, Request ID: "));
 }
 
 TEST_F(ServicesTest, TokensHandWorkOut) {
   queue("work");
-  const std::string arn = machine("M", R"x({"StartAt":"A","States":{"A":{"Type":"Task","Resource":"arn:aws:states:::sqs:sendMessage.waitForTaskToken","Parameters":{"QueueUrl":"http://x/1/work","MessageBody":{"t.$":"$$.Task.Token"}},"End":true}}})x");
+  const std::string arn = machine(
+      "M",
+      R"x({"StartAt":"A","States":{"A":{"Type":"Task","Resource":"arn:aws:states:::sqs:sendMessage.waitForTaskToken","Parameters":{"QueueUrl":"http://x/1/work","MessageBody":{"t.$":"$$.Task.Token"}},"End":true}}})x");
   const Json e = w.must("states", "StartExecution", Json::object({{"stateMachineArn", arn}}));
   w.restart();  // the token outlives the process
   const auto got = drain("work");
   ASSERT_EQ(got.size(), 1U);
   w.must("states", "SendTaskSuccess", Json::object({{"taskToken", (*Json::parse(got[0]))["t"]}, {"output", "{\"ok\":true}"}}));
-  EXPECT_EQ(w.must("states", "DescribeExecution", Json::object({{"executionArn", e["executionArn"]}}))["output"].string_or(), R"x({"ok":true})x");
+  EXPECT_EQ(w.must("states", "DescribeExecution", Json::object({{"executionArn", e["executionArn"]}}))["output"].string_or(),
+            R"x({"ok":true})x");
   EXPECT_TRUE(w.refusal("states", "SendTaskSuccess", R"x({"taskToken":"gone","output":"1"})x").starts_with("TaskTimedOut"));
-  const Json history = w.must("states", "GetExecutionHistory", Json::object({{"executionArn", e["executionArn"]}, {"includeExecutionData", false}}));
+  const Json history =
+      w.must("states", "GetExecutionHistory", Json::object({{"executionArn", e["executionArn"]}, {"includeExecutionData", false}}));
   EXPECT_EQ(history["events"].items()[4]["type"].string_or(), "TaskSubmitted");
   EXPECT_EQ(history["events"].items()[2]["taskScheduledEventDetails"].find("parameters"), nullptr);
 }
@@ -196,10 +242,14 @@ TEST_F(ServicesTest, TopicsTellAllWhoConfirmed) {
   queue("raw");
   const std::string topic(w.must("sns", "CreateTopic", R"x({"Name":"t"})x")["TopicArn"].string_or());
   const auto subscribe = [&](const std::string& protocol, const std::string& endpoint, const std::string& more = "") {
-    return std::string(w.must("sns", "Subscribe", R"x({"TopicArn":")x" + topic + R"x(","Protocol":")x" + protocol + R"x(","Endpoint":")x" + endpoint + "\"" + more + "}")["SubscriptionArn"].string_or());
+    return std::string(w.must("sns", "Subscribe",
+                              R"x({"TopicArn":")x" + topic + R"x(","Protocol":")x" + protocol + R"x(","Endpoint":")x" + endpoint + "\"" +
+                                  more + "}")["SubscriptionArn"]
+                           .string_or());
   };
   subscribe("sqs", "arn:aws:sqs:us-west-2:1:q");
-  subscribe("sqs", "arn:aws:sqs:us-west-2:1:raw", R"x(,"Attributes":{"RawMessageDelivery":"true","FilterPolicy":"{\"kind\":[\"alarm\"]}"})x");
+  subscribe("sqs", "arn:aws:sqs:us-west-2:1:raw",
+            R"x(,"Attributes":{"RawMessageDelivery":"true","FilterPolicy":"{\"kind\":[\"alarm\"]}"})x");
   EXPECT_EQ(subscribe("http", "http://127.0.0.1:1/hook"), "pending confirmation");
   subscribe("email", "ops@example.com");
   ASSERT_EQ(w.outbox.requests.size(), 1U);
@@ -207,7 +257,9 @@ TEST_F(ServicesTest, TopicsTellAllWhoConfirmed) {
   EXPECT_EQ(asked["Type"].string_or(), "SubscriptionConfirmation");
   EXPECT_EQ(w.outbox.requests[0].second.headers.get("x-amz-sns-message-type"), "SubscriptionConfirmation");
   w.must("sns", "ConfirmSubscription", Json::object({{"TopicArn", topic}, {"Token", asked["Token"]}}));
-  w.must("sns", "Publish", R"x({"TopicArn":")x" + topic + R"x(","Subject":"S","Message":"hello","MessageAttributes":{"kind":{"DataType":"String","StringValue":"alarm"}}})x");
+  w.must("sns", "Publish",
+         R"x({"TopicArn":")x" + topic +
+             R"x(","Subject":"S","Message":"hello","MessageAttributes":{"kind":{"DataType":"String","StringValue":"alarm"}}})x");
   w.must("sns", "Publish", R"x({"TopicArn":")x" + topic + R"x(","Message":"other"})x");
   const auto queued = drain("q");
   ASSERT_EQ(queued.size(), 2U);
@@ -216,7 +268,8 @@ TEST_F(ServicesTest, TopicsTellAllWhoConfirmed) {
   EXPECT_EQ(drain("raw"), std::vector<std::string>{"hello"});
   EXPECT_EQ(w.outbox.requests.size(), 3U);
   EXPECT_EQ(w.outbox.mails.size(), 1U);  // the question only: nobody confirmed
-  EXPECT_EQ(w.refusal("sns", "Publish", R"x({"TopicArn":"arn:aws:sns:us-west-2:123456789012:no","Message":"x"})x"), "NotFound: Topic does not exist");
+  EXPECT_EQ(w.refusal("sns", "Publish", R"x({"TopicArn":"arn:aws:sns:us-west-2:123456789012:no","Message":"x"})x"),
+            "NotFound: Topic does not exist");
 }
 
 TEST_F(ServicesTest, HttpDeliveriesAreRetriedAlsoAfterARestart) {
@@ -241,9 +294,13 @@ TEST_F(ServicesTest, HttpDeliveriesAreRetriedAlsoAfterARestart) {
 
 TEST_F(ServicesTest, MessagesHideComeBackAndDie) {
   queue("dead");
-  queue("q", R"x({"VisibilityTimeout":"10","RedrivePolicy":"{\"deadLetterTargetArn\":\"arn:aws:sqs:us-west-2:1:dead\",\"maxReceiveCount\":2}"})x");
+  queue(
+      "q",
+      R"x({"VisibilityTimeout":"10","RedrivePolicy":"{\"deadLetterTargetArn\":\"arn:aws:sqs:us-west-2:1:dead\",\"maxReceiveCount\":2}"})x");
   w.must("sqs", "SendMessage", R"x({"QueueUrl":"http://x/1/q","MessageBody":"m"})x");
-  const auto receive = [&] { return w.must("sqs", "ReceiveMessage", R"x({"QueueUrl":"http://x/1/q","AttributeNames":["All"]})x")["Messages"].items(); };
+  const auto receive = [&] {
+    return w.must("sqs", "ReceiveMessage", R"x({"QueueUrl":"http://x/1/q","AttributeNames":["All"]})x")["Messages"].items();
+  };
   EXPECT_EQ(receive().size(), 1U);
   EXPECT_EQ(receive().size(), 0U);
   w.advance(11s);
@@ -261,7 +318,9 @@ TEST_F(ServicesTest, LongPollsWaitForAMessage) {
   queue("q");
   std::optional<cloud::Reply> reply;
   const auto poll = [&] {
-    w.world->loop.spawn(w.world->cloud.call({"sqs", "us-west-2", "ReceiveMessage", *Json::parse(R"x({"QueueUrl":"http://x/1/q","WaitTimeSeconds":20})x")}), [&](cloud::Reply r) { reply = std::move(r); });
+    w.world->loop.spawn(
+        w.world->cloud.call({"sqs", "us-west-2", "ReceiveMessage", *Json::parse(R"x({"QueueUrl":"http://x/1/q","WaitTimeSeconds":20})x")}),
+        [&](cloud::Reply r) { reply = std::move(r); });
     w.world->loop.settle();
   };
   poll();
@@ -280,11 +339,14 @@ TEST_F(ServicesTest, LongPollsWaitForAMessage) {
 }
 
 TEST_F(ServicesTest, QueueErrors) {
-  EXPECT_EQ(w.refusal("sqs", "GetQueueUrl", R"x({"QueueName":"no"})x"), "AWS.SimpleQueueService.NonExistentQueue: The specified queue does not exist.");
+  EXPECT_EQ(w.refusal("sqs", "GetQueueUrl", R"x({"QueueName":"no"})x"),
+            "AWS.SimpleQueueService.NonExistentQueue: The specified queue does not exist.");
   EXPECT_TRUE(w.refusal("sqs", "CreateQueue", R"x({"QueueName":"a b"})x").starts_with("InvalidParameterValue"));
-  EXPECT_TRUE(w.refusal("sqs", "CreateQueue", R"x({"QueueName":"a","Attributes":{"DelaySeconds":"901"}})x").starts_with("InvalidAttributeValue"));
+  EXPECT_TRUE(
+      w.refusal("sqs", "CreateQueue", R"x({"QueueName":"a","Attributes":{"DelaySeconds":"901"}})x").starts_with("InvalidAttributeValue"));
   EXPECT_TRUE(w.refusal("sqs", "CreateQueue", R"x({"QueueName":"a","Attributes":{"Colour":"red"}})x").starts_with("InvalidAttributeName"));
-  EXPECT_TRUE(w.refusal("sqs", "GetQueueUrl", R"x({"QueueName":"a"})x").starts_with("AWS.SimpleQueueService.NonExistentQueue"));  // refused means not made
+  EXPECT_TRUE(w.refusal("sqs", "GetQueueUrl", R"x({"QueueName":"a"})x")
+                  .starts_with("AWS.SimpleQueueService.NonExistentQueue"));  // refused means not made
 }
 
 // ── The rest ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────

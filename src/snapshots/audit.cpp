@@ -40,7 +40,8 @@ void Audit::witness(const cloud::Call& call, const cloud::Reply& reply) {
   if (call.operation == "CreateTags")
     for (const Json& id : call.input["Resources"].items()) {
       ++touched_;
-      if (foreign(call.region, std::string(id.string_or()))) breach(7, fmt::format("{} in {} is not ours, and was tagged", id.string_or(), call.region));
+      if (foreign(call.region, std::string(id.string_or())))
+        breach(7, fmt::format("{} in {} is not ours, and was tagged", id.string_or(), call.region));
     }
   if (call.operation == "CopySnapshot") {
     const std::string id(call.input["SourceSnapshotId"].string_or()), from(call.input["SourceRegion"].string_or());
@@ -73,12 +74,16 @@ void Audit::deleted(const std::string& region, const std::string& id) {
     newer_unconfirmed = newer_unconfirmed || o.copy != CopyState::confirmed;
   }
   const std::int64_t retention = dr ? settings_.dr_retention : settings_.retention;
-  if (newer_completed < retention) breach(1, fmt::format("{} in {} was deleted with only {} newer completed snapshots of {}; {} are to be kept", id, region, newer_completed, volume, retention));
-  if (!dr && !settings_.dr_region.empty() && c.copy != CopyState::confirmed && !newer_unconfirmed) breach(2, fmt::format("{} was deleted as the newest snapshot of {} without a confirmed copy", id, volume));
+  if (newer_completed < retention)
+    breach(1, fmt::format("{} in {} was deleted with only {} newer completed snapshots of {}; {} are to be kept", id, region,
+                          newer_completed, volume, retention));
+  if (!dr && !settings_.dr_region.empty() && c.copy != CopyState::confirmed && !newer_unconfirmed)
+    breach(2, fmt::format("{} was deleted as the newest snapshot of {} without a confirmed copy", id, volume));
   // Confirmed by a tag is checked against the world: the copy must be there and completed, or have been pruned in its turn.
   if (!dr && c.copy == CopyState::confirmed)
     for (const auto& [other_id, other] : known_[settings_.dr_region])
-      if (other.tag(tags::kSource) == region + '/' + id && other.state == "pending") breach(2, fmt::format("{} counts as copied, but its copy {} is pending", id, other_id));
+      if (other.tag(tags::kSource) == region + '/' + id && other.state == "pending")
+        breach(2, fmt::format("{} counts as copied, but its copy {} is pending", id, other_id));
 }
 
 std::vector<Audit::Verdict> Audit::verdicts(const std::vector<std::string>& failed_executions) {
@@ -86,7 +91,9 @@ std::vector<Audit::Verdict> Audit::verdicts(const std::vector<std::string>& fail
   if (!settings_.dr_region.empty()) refresh(settings_.dr_region);
   std::size_t managed = 0, confirmed = 0, given_up = 0;
   std::map<std::string, std::int64_t> kept;
-  const auto told_of = [&](const std::string& id) { return std::any_of(told_.begin(), told_.end(), [&](const std::string& m) { return m.find(id) != std::string::npos; }); };
+  const auto told_of = [&](const std::string& id) {
+    return std::any_of(told_.begin(), told_.end(), [&](const std::string& m) { return m.find(id) != std::string::npos; });
+  };
   for (const auto& [id, s] : known_[settings_.primary_region]) {
     if (!ours_(s) || !s.completed()) continue;
     ++managed;
@@ -104,23 +111,33 @@ std::vector<Audit::Verdict> Audit::verdicts(const std::vector<std::string>& fail
   }
   // Retention is met again once all is at rest; one more may stay for want of a confirmed copy.
   for (const auto& [volume, count] : kept)
-    if (count > settings_.retention + 1) breach(5, fmt::format("{} has {} snapshots that could be deleted; {} are to be kept", volume, count, settings_.retention));
+    if (count > settings_.retention + 1)
+      breach(5, fmt::format("{} has {} snapshots that could be deleted; {} are to be kept", volume, count, settings_.retention));
   std::size_t failures_told = 0;
   for (const auto& [id, region] : errors_) {
     if (!told_of(id)) breach(6, fmt::format("{} in {} ended in error and nobody was told", id, region));
     failures_told += told_of(id) ? 1 : 0;
-    const bool red = std::any_of(failed_executions.begin(), failed_executions.end(), [&](const std::string& cause) { return cause.find(id) != std::string::npos; });
+    const bool red = std::any_of(failed_executions.begin(), failed_executions.end(),
+                                 [&](const std::string& cause) { return cause.find(id) != std::string::npos; });
     if (!red) breach(6, fmt::format("{} in {} ended in error and no execution FAILED for it", id, region));
   }
-  const auto verdict = [&](int n, std::string name, std::string finding) { return Verdict{n, std::move(name), std::move(finding), breaches_[n]}; };
+  const auto verdict = [&](int n, std::string name, std::string finding) {
+    return Verdict{n, std::move(name), std::move(finding), breaches_[n]};
+  };
   return {
-      verdict(1, "retention counts only completed snapshots", fmt::format("{} deletions, each with enough newer completed ones left", deletions_)),
+      verdict(1, "retention counts only completed snapshots",
+              fmt::format("{} deletions, each with enough newer completed ones left", deletions_)),
       verdict(2, "no copy, no deletion", "the newest snapshot without a confirmed copy always stayed"),
       verdict(3, "nothing twice", fmt::format("{} copies made, never two at once of one source", copies_)),
-      verdict(4, "no copy dropped", fmt::format("{} managed snapshots: {} with a confirmed copy, {} reported as not copyable", managed, confirmed, given_up)),
-      verdict(5, "one undeletable snapshot stops nothing", fmt::format("{} refused deletions of {} snapshots; the others were pruned", refused_deletions_, undeletable_.size())),
-      verdict(6, "errors are told and visible", fmt::format("{} snapshots or copies in error, {} told, {} executions red", errors_.size(), failures_told, failed_executions.size())),
-      verdict(7, "what is not ours is not touched", fmt::format("{} taggings, {} copies and {} deletions, all of ours", touched_, copies_, deletions_)),
+      verdict(4, "no copy dropped",
+              fmt::format("{} managed snapshots: {} with a confirmed copy, {} reported as not copyable", managed, confirmed, given_up)),
+      verdict(5, "one undeletable snapshot stops nothing",
+              fmt::format("{} refused deletions of {} snapshots; the others were pruned", refused_deletions_, undeletable_.size())),
+      verdict(6, "errors are told and visible",
+              fmt::format("{} snapshots or copies in error, {} told, {} executions red", errors_.size(), failures_told,
+                          failed_executions.size())),
+      verdict(7, "what is not ours is not touched",
+              fmt::format("{} taggings, {} copies and {} deletions, all of ours", touched_, copies_, deletions_)),
       verdict(8, "lost events are made good", fmt::format("{} completed snapshots of ours, all dealt with", managed)),
   };
 }

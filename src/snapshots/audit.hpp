@@ -29,7 +29,8 @@ class Audit {
   // Whether a snapshot in the primary region is ours to manage, by the one who set the scene.
   using Ours = std::function<bool(const cloud::Snapshot&)>;
 
-  Audit(Settings settings, Inspect inspect, Ours ours) : settings_(std::move(settings)), inspect_(std::move(inspect)), ours_(std::move(ours)) {}
+  Audit(Settings settings, Inspect inspect, Ours ours)
+      : settings_(std::move(settings)), inspect_(std::move(inspect)), ours_(std::move(ours)) {}
 
   void witness(const cloud::Call& call, const cloud::Reply& reply);  // every call, in order
 

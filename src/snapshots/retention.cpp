@@ -11,13 +11,16 @@ namespace snapward::snapshots {
 
 std::vector<Decision> retain(std::vector<Candidate> candidates, std::int64_t retention) {
   assert(retention >= 1);
-  std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) { return std::pair(a.taken, a.id) > std::pair(b.taken, b.id); });
+  std::sort(candidates.begin(), candidates.end(),
+            [](const Candidate& a, const Candidate& b) { return std::pair(a.taken, a.id) > std::pair(b.taken, b.id); });
   std::vector<Decision> plan;
   std::int64_t counted = 0;
   bool newest_unconfirmed_seen = false;
   for (const Candidate& c : candidates) {
     if (c.state != "completed") {
-      plan.push_back({c.id, true, c.state == "pending" ? "still being made; it does not count yet" : fmt::format("in state {}; it is no backup and does not count", c.state)});
+      plan.push_back({c.id, true,
+                      c.state == "pending" ? "still being made; it does not count yet"
+                                           : fmt::format("in state {}; it is no backup and does not count", c.state)});
       continue;
     }
     ++counted;
@@ -40,7 +43,10 @@ Candidate candidate_of(const cloud::Snapshot& s, bool needs_copy) {
   if (const auto taken = parse_iso(s.tag(tags::kTaken))) c.taken = *taken;
   if (needs_copy) {
     const std::string state = s.tag(tags::kCopyState);
-    c.copy = state == "completed" ? CopyState::confirmed : state == "failed" ? CopyState::failed : s.tag(tags::kCopy).empty() ? CopyState::none : CopyState::in_progress;
+    c.copy = state == "completed"         ? CopyState::confirmed
+             : state == "failed"          ? CopyState::failed
+             : s.tag(tags::kCopy).empty() ? CopyState::none
+                                          : CopyState::in_progress;
   }
   return c;
 }

@@ -16,10 +16,10 @@
 namespace snapward::snapshots {
 
 enum class CopyState {
-  not_needed,   // no DR region, or this is the DR region
-  none,         // no copy is known
+  not_needed,  // no DR region, or this is the DR region
+  none,        // no copy is known
   in_progress,
-  confirmed,    // seen completed
+  confirmed,  // seen completed
   failed,
 };
 

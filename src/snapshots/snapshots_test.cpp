@@ -28,14 +28,21 @@ TEST(Retention, KeepsTheNewest) {
   EXPECT_EQ(plan({taken(1)}, 5), "+snap-1");
 }
 
-TEST(Retention, OnlyCompletedSnapshotsCount) { EXPECT_EQ(plan({taken(5, "error"), taken(4, "pending"), taken(3), taken(2, "error"), taken(1)}, 1), "+snap-5 +snap-4 +snap-3 +snap-2 -snap-1"); }
+TEST(Retention, OnlyCompletedSnapshotsCount) {
+  EXPECT_EQ(plan({taken(5, "error"), taken(4, "pending"), taken(3), taken(2, "error"), taken(1)}, 1),
+            "+snap-5 +snap-4 +snap-3 +snap-2 -snap-1");
+}
 
 TEST(Retention, TheNewestWithoutAConfirmedCopyStays) {
-  EXPECT_EQ(plan({taken(4), taken(3, "completed", CopyState::none), taken(2, "completed", CopyState::failed), taken(1)}, 1), "+snap-4 +snap-3 -snap-2 -snap-1");
+  EXPECT_EQ(plan({taken(4), taken(3, "completed", CopyState::none), taken(2, "completed", CopyState::failed), taken(1)}, 1),
+            "+snap-4 +snap-3 -snap-2 -snap-1");
   EXPECT_EQ(plan({taken(4, "completed", CopyState::none), taken(3, "completed", CopyState::none)}, 1), "+snap-4 -snap-3");
 }
 
-TEST(Retention, WhatIsBeingCopiedStays) { EXPECT_EQ(plan({taken(3), taken(2, "completed", CopyState::in_progress), taken(1, "completed", CopyState::in_progress)}, 1), "+snap-3 +snap-2 +snap-1"); }
+TEST(Retention, WhatIsBeingCopiedStays) {
+  EXPECT_EQ(plan({taken(3), taken(2, "completed", CopyState::in_progress), taken(1, "completed", CopyState::in_progress)}, 1),
+            "+snap-3 +snap-2 +snap-1");
+}
 
 TEST(Retention, TheOrderOfTheInputDoesNotMatter) {
   std::vector<Candidate> all;
@@ -50,8 +57,22 @@ TEST(Retention, TheOrderOfTheInputDoesNotMatter) {
 
 // A copy that finished late holds older data, whatever its own start time says.
 TEST(Retention, CopiesAreOrderedByWhenTheirSourceWasTaken) {
-  cloud::Snapshot late{.id = "snap-old-data", .volume_id = {}, .state = "completed", .state_message = {}, .description = {}, .owner_id = {}, .started = Instant{} + std::chrono::hours(50), .tags = {{tags::kTaken, "1970-01-01T10:00:00.000Z"}}};
-  cloud::Snapshot early{.id = "snap-new-data", .volume_id = {}, .state = "completed", .state_message = {}, .description = {}, .owner_id = {}, .started = Instant{} + std::chrono::hours(40), .tags = {{tags::kTaken, "1970-01-02T10:00:00.000Z"}}};
+  cloud::Snapshot late{.id = "snap-old-data",
+                       .volume_id = {},
+                       .state = "completed",
+                       .state_message = {},
+                       .description = {},
+                       .owner_id = {},
+                       .started = Instant{} + std::chrono::hours(50),
+                       .tags = {{tags::kTaken, "1970-01-01T10:00:00.000Z"}}};
+  cloud::Snapshot early{.id = "snap-new-data",
+                        .volume_id = {},
+                        .state = "completed",
+                        .state_message = {},
+                        .description = {},
+                        .owner_id = {},
+                        .started = Instant{} + std::chrono::hours(40),
+                        .tags = {{tags::kTaken, "1970-01-02T10:00:00.000Z"}}};
   EXPECT_EQ(plan({candidate_of(late, false), candidate_of(early, false)}, 1), "+snap-new-data -snap-old-data");
 }
 
@@ -88,7 +109,8 @@ TEST(Tasks, OriginsTravelInDescriptions) {
 
 TEST(Settings, AreChecked) {
   EXPECT_EQ(Settings::from_json(*Json::parse(R"({"retention":"3","tag":"A"})"))->retention, 3);
-  for (const char* bad : {R"({"retention":0})", R"({"retention":"x"})", R"({"retention":1.5})", R"({"tag":""})"}) EXPECT_FALSE(Settings::from_json(*Json::parse(bad))) << bad;
+  for (const char* bad : {R"({"retention":0})", R"({"retention":"x"})", R"({"retention":1.5})", R"({"tag":""})"})
+    EXPECT_FALSE(Settings::from_json(*Json::parse(bad))) << bad;
 }
 
 TEST(Workflows, SubstitutesWhatItKnows) {
@@ -100,14 +122,28 @@ TEST(Workflows, SubstitutesWhatItKnows) {
 struct AuditTest : testing::Test {
   AuditTest() {
     settings.retention = 2;
-    audit = std::make_unique<Audit>(settings, [this](const std::string& region) { return world[region]; }, [](const cloud::Snapshot& s) { return s.volume_id == "vol-1"; });
-    for (int i = 1; i <= 3; ++i) add("us-west-2", "snap-" + std::to_string(i), i, {{tags::kName, "n"}, {tags::kVolume, "vol-1"}, {tags::kCopyState, "completed"}, {tags::kCopy, "us-east-2/c"}});
+    audit = std::make_unique<Audit>(
+        settings, [this](const std::string& region) { return world[region]; },
+        [](const cloud::Snapshot& s) { return s.volume_id == "vol-1"; });
+    for (int i = 1; i <= 3; ++i)
+      add("us-west-2", "snap-" + std::to_string(i), i,
+          {{tags::kName, "n"}, {tags::kVolume, "vol-1"}, {tags::kCopyState, "completed"}, {tags::kCopy, "us-east-2/c"}});
     act("CreateTags", "us-west-2", R"({"Resources":[]})");
   }
-  void add(const std::string& region, const std::string& id, int day, cloud::Tags with, const std::string& state = "completed", const std::string& volume = "vol-1") {
-    world[region].push_back({.id = id, .volume_id = volume, .state = state, .state_message = {}, .description = {}, .owner_id = {}, .started = Instant{} + std::chrono::hours(24 * day), .tags = std::move(with)});
+  void add(const std::string& region, const std::string& id, int day, cloud::Tags with, const std::string& state = "completed",
+           const std::string& volume = "vol-1") {
+    world[region].push_back({.id = id,
+                             .volume_id = volume,
+                             .state = state,
+                             .state_message = {},
+                             .description = {},
+                             .owner_id = {},
+                             .started = Instant{} + std::chrono::hours(24 * day),
+                             .tags = std::move(with)});
   }
-  void act(const std::string& operation, const std::string& region, const std::string& input) { audit->witness({"ec2", region, operation, *Json::parse(input)}, Json(Json::Object{})); }
+  void act(const std::string& operation, const std::string& region, const std::string& input) {
+    audit->witness({"ec2", region, operation, *Json::parse(input)}, Json(Json::Object{}));
+  }
   void remove(const std::string& id) {
     std::erase_if(world["us-west-2"], [&](const auto& s) { return s.id == id; });
     act("DeleteSnapshot", "us-west-2", R"({"SnapshotId":")" + id + "\"}");
@@ -148,7 +184,9 @@ TEST_F(AuditTest, FindsADroppedCopyAndAnUndealtSnapshot) {
   EXPECT_EQ(broken(), "48");
 }
 TEST_F(AuditTest, FindsAStoppedPrune) {
-  for (int i = 4; i < 6; ++i) add("us-west-2", "snap-" + std::to_string(i), i, {{tags::kName, "n"}, {tags::kVolume, "vol-1"}, {tags::kCopyState, "completed"}, {tags::kCopy, "us-east-2/c"}});
+  for (int i = 4; i < 6; ++i)
+    add("us-west-2", "snap-" + std::to_string(i), i,
+        {{tags::kName, "n"}, {tags::kVolume, "vol-1"}, {tags::kCopyState, "completed"}, {tags::kCopy, "us-east-2/c"}});
   EXPECT_EQ(broken(), "5");
 }
 TEST_F(AuditTest, FindsAnUntoldFailure) {

@@ -23,13 +23,19 @@ constexpr std::size_t kMaxListed = 100;
 
 std::unexpected<TaskError> failure(const cloud::Error& e) {
   switch (cloud::kind_of(e)) {
-    case cloud::Kind::throttled: return std::unexpected(TaskError{"Snapward.Throttled", e.message});
-    case cloud::Kind::limit: return std::unexpected(TaskError{"Snapward.CopyLimitReached", e.message});
-    case cloud::Kind::unavailable: return std::unexpected(TaskError{"Snapward.Unavailable", e.message});
-    default: return std::unexpected(TaskError{e.code, e.message});
+    case cloud::Kind::throttled:
+      return std::unexpected(TaskError{"Snapward.Throttled", e.message});
+    case cloud::Kind::limit:
+      return std::unexpected(TaskError{"Snapward.CopyLimitReached", e.message});
+    case cloud::Kind::unavailable:
+      return std::unexpected(TaskError{"Snapward.Unavailable", e.message});
+    default:
+      return std::unexpected(TaskError{e.code, e.message});
   }
 }
-std::unexpected<TaskError> bad_input(std::string message) { return std::unexpected(TaskError{"Snapward.InvalidInput", std::move(message)}); }
+std::unexpected<TaskError> bad_input(std::string message) {
+  return std::unexpected(TaskError{"Snapward.InvalidInput", std::move(message)});
+}
 
 struct Announcement {  // what an "EBS Snapshot Notification" says
   std::string event, region, snapshot_id, source, started;
@@ -40,8 +46,12 @@ std::expected<Announcement, TaskError> read_event(const Json& event) {
   const Json& detail = event["detail"];
   const auto snapshot = EbsArn::parse(detail["snapshot_id"].string_or(), "snapshot");
   if (!snapshot) return bad_input(fmt::format("event.detail.snapshot_id is not a snapshot ARN: {}", detail["snapshot_id"].dump()));
-  return Announcement{.event = std::string(detail["event"].string_or()), .region = std::string(event["region"].string_or(snapshot->region)), .snapshot_id = snapshot->id,
-                      .source = std::string(detail["source"].string_or()), .started = std::string(detail["startTime"].string_or()), .failed = detail["result"].string_or() != "succeeded"};
+  return Announcement{.event = std::string(detail["event"].string_or()),
+                      .region = std::string(event["region"].string_or(snapshot->region)),
+                      .snapshot_id = snapshot->id,
+                      .source = std::string(detail["source"].string_or()),
+                      .started = std::string(detail["startTime"].string_or()),
+                      .failed = detail["result"].string_or() != "succeeded"};
 }
 
 Json not_selected(const Announcement& a, const std::string& reason) {
@@ -52,8 +62,12 @@ Json not_selected(const Announcement& a, const std::string& reason) {
 Task<TaskResult> failed_snapshot(cloud::Cloud& cloud, Announcement a, cloud::Snapshot s, std::string volume) {
   const auto marked = co_await cloud::create_tags(cloud, a.region, s.id, {{tags::kReported, "yes"}});
   if (!marked && cloud::kind_of(marked.error()) != cloud::Kind::not_found) co_return failure(marked.error());
-  co_return Json::object({{"selected", true}, {"failed", true}, {"reason", s.state_message.empty() ? "the snapshot ended in state " + s.state : s.state_message}, {"snapshotId", a.snapshot_id},
-                       {"volumeId", volume}, {"region", a.region}});
+  co_return Json::object({{"selected", true},
+                          {"failed", true},
+                          {"reason", s.state_message.empty() ? "the snapshot ended in state " + s.state : s.state_message},
+                          {"snapshotId", a.snapshot_id},
+                          {"volumeId", volume},
+                          {"region", a.region}});
 }
 
 }  // namespace
@@ -64,7 +78,9 @@ std::optional<CopyOrigin> CopyOrigin::parse(std::string_view text) {
   const std::size_t first = text.find("**");
   const std::size_t second = first == std::string_view::npos ? first : text.find("**", first + 2);
   if (second == std::string_view::npos) return std::nullopt;
-  CopyOrigin origin{.snapshot_id = std::string(text.substr(0, first)), .volume_id = std::string(text.substr(first + 2, second - first - 2)), .region = std::string(text.substr(second + 2))};
+  CopyOrigin origin{.snapshot_id = std::string(text.substr(0, first)),
+                    .volume_id = std::string(text.substr(first + 2, second - first - 2)),
+                    .region = std::string(text.substr(second + 2))};
   if (!origin.snapshot_id.starts_with("snap-") || !origin.volume_id.starts_with("vol-") || origin.region.empty()) return std::nullopt;
   return origin;
 }
@@ -104,7 +120,12 @@ Task<TaskResult> Tasks::tag_snapshot(Json input) {
     const auto tagged = co_await cloud::create_tags(cloud_, a->region, s.id, std::move(wanted));
     if (!tagged) co_return failure(tagged.error());
   }
-  co_return Json::object({{"selected", true}, {"failed", false}, {"reason", selection.reason}, {"snapshotId", s.id}, {"volumeId", s.volume_id}, {"region", a->region}});
+  co_return Json::object({{"selected", true},
+                          {"failed", false},
+                          {"reason", selection.reason},
+                          {"snapshotId", s.id},
+                          {"volumeId", s.volume_id},
+                          {"region", a->region}});
 }
 
 // Copies of one source take turns.
@@ -132,13 +153,17 @@ Task<TaskResult> Tasks::copy_alone(Json input) {
   const auto settings = Settings::from_json(input["settings"]);
   if (!settings) co_return bad_input(settings.error().message);
   const Json& in = input["snapshot"];
-  const CopyOrigin origin{.snapshot_id = std::string(in["snapshotId"].string_or()), .volume_id = std::string(in["volumeId"].string_or()), .region = std::string(in["region"].string_or())};
+  const CopyOrigin origin{.snapshot_id = std::string(in["snapshotId"].string_or()),
+                          .volume_id = std::string(in["volumeId"].string_or()),
+                          .region = std::string(in["region"].string_or())};
   const std::string to = settings->dr_region;
-  if (to.empty() || to == origin.region) co_return bad_input(fmt::format("settings.drRegion '{}' must name a region other than the snapshot's", to));
+  if (to.empty() || to == origin.region)
+    co_return bad_input(fmt::format("settings.drRegion '{}' must name a region other than the snapshot's", to));
 
   const auto source = co_await cloud::find_snapshot(cloud_, origin.region, origin.snapshot_id);
   if (!source) co_return failure(source.error());
-  if (!*source) co_return std::unexpected(TaskError{"Snapward.CopyFailed", fmt::format("The snapshot {} does not exist any more", origin.snapshot_id)});
+  if (!*source)
+    co_return std::unexpected(TaskError{"Snapward.CopyFailed", fmt::format("The snapshot {} does not exist any more", origin.snapshot_id)});
 
   // Confirmed once is done for good: the copy may since have been pruned in the DR region, and a late event must not bring it back.
   const std::string marked_copy = (*source)->tag(tags::kCopy);
@@ -165,17 +190,23 @@ Task<TaskResult> Tasks::copy_alone(Json input) {
     if (failures >= kMaxCopyAttempts) {
       const auto marked = co_await cloud::create_tags(cloud_, origin.region, origin.snapshot_id, {{tags::kCopyState, "failed"}});
       if (!marked) co_return failure(marked.error());
-      co_return std::unexpected(TaskError{"Snapward.CopyFailed", fmt::format("Copying {} to {} failed {} times: {}", origin.snapshot_id, to, failures, message)});
+      co_return std::unexpected(
+          TaskError{"Snapward.CopyFailed", fmt::format("Copying {} to {} failed {} times: {}", origin.snapshot_id, to, failures, message)});
     }
-    Json request = Json::object({{"SourceRegion", origin.region}, {"SourceSnapshotId", origin.snapshot_id}, {"Description", origin.description()},
-                                 {"TagSpecifications", cloud::tag_specifications("snapshot", {{tags::kSource, key}, {tags::kTaken, iso_millis((*source)->started)}})}});
+    Json request =
+        Json::object({{"SourceRegion", origin.region},
+                      {"SourceSnapshotId", origin.snapshot_id},
+                      {"Description", origin.description()},
+                      {"TagSpecifications",
+                       cloud::tag_specifications("snapshot", {{tags::kSource, key}, {tags::kTaken, iso_millis((*source)->started)}})}});
     const auto reply = co_await cloud_.call({"ec2", to, "CopySnapshot", std::move(request)});
     if (!reply) co_return failure(reply.error());
     copy_id = (*reply)["SnapshotId"].string_or();
   }
   // From now on the source is known to be in the making of a copy, and is not pruned.
   if ((*source)->tag(tags::kCopy) != to + '/' + copy_id || (*source)->tag(tags::kCopyState) == "failed") {
-    const auto tagged = co_await cloud::create_tags(cloud_, origin.region, origin.snapshot_id, {{tags::kCopy, to + '/' + copy_id}, {tags::kCopyState, "in-progress"}});
+    const auto tagged = co_await cloud::create_tags(cloud_, origin.region, origin.snapshot_id,
+                                                    {{tags::kCopy, to + '/' + copy_id}, {tags::kCopyState, "in-progress"}});
     if (!tagged) co_return failure(tagged.error());
   }
   co_return Json::object({{"copyId", copy_id}, {"drRegion", to}, {"made", made}});
@@ -195,7 +226,8 @@ Task<TaskResult> Tasks::check_copy(Json input) {
     if (*source && (*source)->tag(tags::kCopyState) == "completed") state = "completed";
   }
   if (state == "completed" || state == "error") {
-    const auto marked = co_await cloud::create_tags(cloud_, source_region, source_id, {{tags::kCopyState, state == "completed" ? "completed" : "failed"}});
+    const auto marked =
+        co_await cloud::create_tags(cloud_, source_region, source_id, {{tags::kCopyState, state == "completed" ? "completed" : "failed"}});
     // The source may have been deleted by its owner while the copy ran; the copy stands all the same.
     if (!marked && cloud::kind_of(marked.error()) != cloud::Kind::not_found) co_return failure(marked.error());
   }
@@ -209,7 +241,8 @@ Task<TaskResult> Tasks::prune(Json input) {
   if (volume.empty() || region.empty()) co_return bad_input("volumeId and region are required");
   const bool needs_copy = input["copies"].bool_or(false) && !settings->dr_region.empty();
 
-  const auto found = co_await cloud::describe_snapshots(cloud_, region, {{"tag-key", {tags::kName}}, {std::string("tag:") + tags::kVolume, {volume}}});
+  const auto found =
+      co_await cloud::describe_snapshots(cloud_, region, {{"tag-key", {tags::kName}}, {std::string("tag:") + tags::kVolume, {volume}}});
   if (!found) co_return failure(found.error());
   std::vector<Candidate> candidates;
   for (const cloud::Snapshot& s : *found) candidates.push_back(candidate_of(s, needs_copy));
@@ -237,7 +270,12 @@ Task<TaskResult> Tasks::prune(Json input) {
       undeletable.push_back(Json::object({{"id", d.id}, {"reason", reply.error().message}}));
   }
   if (again) co_return failure(*again);
-  co_return Json::object({{"volumeId", volume}, {"region", region}, {"kept", kept}, {"deleted", std::move(deleted)}, {"undeletable", std::move(undeletable)}, {"decisions", std::move(decisions)}});
+  co_return Json::object({{"volumeId", volume},
+                          {"region", region},
+                          {"kept", kept},
+                          {"deleted", std::move(deleted)},
+                          {"undeletable", std::move(undeletable)},
+                          {"decisions", std::move(decisions)}});
 }
 
 Task<TaskResult> Tasks::tag_copy(Json input) {
@@ -253,14 +291,22 @@ Task<TaskResult> Tasks::tag_copy(Json input) {
   if (!s.completed()) co_return not_selected(*a, "it is in state " + s.state);
   if (s.tag(tags::kVolume).empty()) {
     const auto taken = parse_iso(s.tag(tags::kTaken)).value_or(s.started);
-    cloud::Tags wanted{{tags::kName, fmt::format("{}_{}", origin->volume_id, iso_seconds(taken))}, {tags::kVolume, origin->volume_id}, {tags::kRegion, origin->region}};
+    cloud::Tags wanted{{tags::kName, fmt::format("{}_{}", origin->volume_id, iso_seconds(taken))},
+                       {tags::kVolume, origin->volume_id},
+                       {tags::kRegion, origin->region}};
     const auto tagged = co_await cloud::create_tags(cloud_, a->region, s.id, std::move(wanted));
     if (!tagged) co_return failure(tagged.error());
   }
   // Before anything here is pruned, the source learns that its copy is complete: confirmed even if this copy goes soon.
-  const auto marked = co_await cloud::create_tags(cloud_, origin->region, origin->snapshot_id, {{tags::kCopyState, "completed"}, {tags::kCopy, a->region + '/' + s.id}});
+  const auto marked = co_await cloud::create_tags(cloud_, origin->region, origin->snapshot_id,
+                                                  {{tags::kCopyState, "completed"}, {tags::kCopy, a->region + '/' + s.id}});
   if (!marked && cloud::kind_of(marked.error()) != cloud::Kind::not_found) co_return failure(marked.error());
-  co_return Json::object({{"selected", true}, {"failed", false}, {"reason", "a copy of ours"}, {"snapshotId", s.id}, {"volumeId", origin->volume_id}, {"region", a->region}});
+  co_return Json::object({{"selected", true},
+                          {"failed", false},
+                          {"reason", "a copy of ours"},
+                          {"snapshotId", s.id},
+                          {"volumeId", origin->volume_id},
+                          {"region", a->region}});
 }
 
 Task<TaskResult> Tasks::notify(Json input) {
@@ -325,12 +371,22 @@ Task<TaskResult> Tasks::reconcile(Json input) {
     }
     // The event it should have been; once an hour at most, once a day when its copy fails again and again.
     Json event = Json::object(
-        {{"version", "0"}, {"detail-type", "EBS Snapshot Notification"}, {"source", "snapward.reconcile"}, {"region", region}, {"time", iso_seconds(now)},
-         {"detail", Json::object({{"event", copies ? "copySnapshot" : "createSnapshot"}, {"result", failed ? "failed" : "succeeded"}, {"cause", s.state_message}, {"snapshot_id", fmt::format("arn:aws:ec2::{}:snapshot/{}", region, s.id)},
-                                  {"source", copies ? fmt::format("arn:aws:ec2::{}:snapshot/{}", origin->region, origin->snapshot_id) : fmt::format("arn:aws:ec2::{}:volume/{}", region, s.volume_id)},
-                                  {"startTime", iso_seconds(s.started)}, {"endTime", iso_seconds(now)}})}});
+        {{"version", "0"},
+         {"detail-type", "EBS Snapshot Notification"},
+         {"source", "snapward.reconcile"},
+         {"region", region},
+         {"time", iso_seconds(now)},
+         {"detail", Json::object({{"event", copies ? "copySnapshot" : "createSnapshot"},
+                                  {"result", failed ? "failed" : "succeeded"},
+                                  {"cause", s.state_message},
+                                  {"snapshot_id", fmt::format("arn:aws:ec2::{}:snapshot/{}", region, s.id)},
+                                  {"source", copies ? fmt::format("arn:aws:ec2::{}:snapshot/{}", origin->region, origin->snapshot_id)
+                                                    : fmt::format("arn:aws:ec2::{}:volume/{}", region, s.volume_id)},
+                                  {"startTime", iso_seconds(s.started)},
+                                  {"endTime", iso_seconds(now)}})}});
     const std::string stamp = iso_seconds(now).substr(0, state == "failed" ? 10 : 13);
-    Json request = Json::object({{"stateMachineArn", machine}, {"name", fmt::format("reconcile-{}-{}", s.id, stamp)}, {"input", event.dump()}});
+    Json request =
+        Json::object({{"stateMachineArn", machine}, {"name", fmt::format("reconcile-{}-{}", s.id, stamp)}, {"input", event.dump()}});
     const auto reply = co_await cloud_.call({"states", region, "StartExecution", std::move(request)});
     if (!reply && reply.error().code != "ExecutionAlreadyExists") co_return failure(reply.error());
     if (reply && started.size() < kMaxListed) started.emplace_back(s.id);

@@ -22,8 +22,8 @@
 #include <vector>
 
 #include "base/task.hpp"
-#include "cloud/cloud.hpp"
 #include "base/time.hpp"
+#include "cloud/cloud.hpp"
 
 namespace snapward::snapshots {
 

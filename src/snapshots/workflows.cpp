@@ -21,7 +21,8 @@ constexpr const char* kRole = "SnapshotManagementRole";
 
 using Answer = std::expected<Json, cloud::Error>;
 
-Task<Answer> put_machine(cloud::Cloud& cloud, std::string region, std::string arn, std::string name, std::string role, std::string definition) {
+Task<Answer> put_machine(cloud::Cloud& cloud, std::string region, std::string arn, std::string name, std::string role,
+                         std::string definition) {
   Json create = Json::object({{"name", name}, {"definition", definition}, {"roleArn", role}});
   Answer made = co_await cloud.call({"states", region, "CreateStateMachine", std::move(create)});
   if (made || made.error().code != "StateMachineAlreadyExists") co_return made;
@@ -33,7 +34,8 @@ Task<Answer> put_rule(cloud::Cloud& cloud, std::string region, Json rule, std::s
   const std::string name(rule["Name"].string_or());
   Answer made = co_await cloud.call({"events", region, "PutRule", std::move(rule)});
   if (!made) co_return made;
-  Json targets = Json::object({{"Rule", name}, {"Targets", Json::array({Json::object({{"Id", "StateMachine"}, {"Arn", machine}, {"RoleArn", role}})})}});
+  Json targets = Json::object(
+      {{"Rule", name}, {"Targets", Json::array({Json::object({{"Id", "StateMachine"}, {"Arn", machine}, {"RoleArn", role}})})}});
   co_return co_await cloud.call({"events", region, "PutTargets", std::move(targets)});
 }
 
@@ -49,17 +51,19 @@ Task<std::expected<DeployedRegion, cloud::Error>> deploy_region(cloud::Cloud& cl
   if (!topic) co_return std::unexpected(topic.error());
   out.topic_arn = (*topic)["TopicArn"].string_or();
 
-  std::map<std::string, std::string, std::less<>> values{{"TagKeyValue", settings.tag},
-                                                         {"DRRegion", settings.dr_region},
-                                                         {"Retention", std::to_string(primary ? settings.retention : settings.dr_retention)},
-                                                         {"TopicArn", out.topic_arn},
-                                                         {"Region", region},
-                                                         {"Side", primary ? "primary" : "dr"},
-                                                         {"StateMachineArn", out.machine_arn}};
-  for (const auto& [placeholder, function] : {std::pair{"TagSnapshotFunctionArn", "snapward-tag-snapshot"}, std::pair{"CopySnapshotFunctionArn", "snapward-copy-snapshot"},
-                                              std::pair{"CheckCopyFunctionArn", "snapward-check-copy"}, std::pair{"PruneSnapshotsFunctionArn", "snapward-prune-snapshots"},
-                                              std::pair{"TagCopyFunctionArn", "snapward-tag-copy"}, std::pair{"NotifyFunctionArn", "snapward-notify"},
-                                              std::pair{"ReconcileFunctionArn", "snapward-reconcile"}})
+  std::map<std::string, std::string, std::less<>> values{
+      {"TagKeyValue", settings.tag},
+      {"DRRegion", settings.dr_region},
+      {"Retention", std::to_string(primary ? settings.retention : settings.dr_retention)},
+      {"TopicArn", out.topic_arn},
+      {"Region", region},
+      {"Side", primary ? "primary" : "dr"},
+      {"StateMachineArn", out.machine_arn}};
+  for (const auto& [placeholder, function] :
+       {std::pair{"TagSnapshotFunctionArn", "snapward-tag-snapshot"}, std::pair{"CopySnapshotFunctionArn", "snapward-copy-snapshot"},
+        std::pair{"CheckCopyFunctionArn", "snapward-check-copy"}, std::pair{"PruneSnapshotsFunctionArn", "snapward-prune-snapshots"},
+        std::pair{"TagCopyFunctionArn", "snapward-tag-copy"}, std::pair{"NotifyFunctionArn", "snapward-notify"},
+        std::pair{"ReconcileFunctionArn", "snapward-reconcile"}})
     values[placeholder] = fmt::format("arn:aws:lambda:{}:{}:function:{}", region, account, function);
 
   std::string definition = substitute(workflow_text(primary ? "primary" : "dr"), values);
@@ -70,12 +74,19 @@ Task<std::expected<DeployedRegion, cloud::Error>> deploy_region(cloud::Cloud& cl
   if (!reconciler) co_return std::unexpected(reconciler.error());
 
   // All results, not only good ones: a failure is told too.
-  const Json pattern = Json::object({{"source", Json::array({"aws.ec2"})}, {"detail-type", Json::array({"EBS Snapshot Notification"})},
+  const Json pattern = Json::object({{"source", Json::array({"aws.ec2"})},
+                                     {"detail-type", Json::array({"EBS Snapshot Notification"})},
                                      {"detail", Json::object({{"event", Json::array({primary ? "createSnapshot" : "copySnapshot"})}})}});
-  Json rule = Json::object({{"Name", kRule}, {"EventPattern", pattern.dump()}, {"State", "ENABLED"}, {"Description", "Starts snapshot management when a snapshot or a copy is over"}});
+  Json rule = Json::object({{"Name", kRule},
+                            {"EventPattern", pattern.dump()},
+                            {"State", "ENABLED"},
+                            {"Description", "Starts snapshot management when a snapshot or a copy is over"}});
   const Answer put = co_await put_rule(cloud, region, std::move(rule), out.machine_arn, role);
   if (!put) co_return std::unexpected(put.error());
-  Json hourly = Json::object({{"Name", kReconcileRule}, {"ScheduleExpression", "rate(1 hour)"}, {"State", "ENABLED"}, {"Description", "Finds snapshots that no event announced"}});
+  Json hourly = Json::object({{"Name", kReconcileRule},
+                              {"ScheduleExpression", "rate(1 hour)"},
+                              {"State", "ENABLED"},
+                              {"Description", "Finds snapshots that no event announced"}});
   const Answer scheduled = co_await put_rule(cloud, region, std::move(hourly), out.reconcile_arn, role);
   if (!scheduled) co_return std::unexpected(scheduled.error());
   co_return out;
@@ -107,8 +118,11 @@ std::string substitute(std::string_view text, const std::map<std::string, std::s
 }
 
 Task<std::expected<Deployment, cloud::Error>> deploy(cloud::Cloud& cloud, std::string account, Settings settings) {
-  const std::string trust = R"({"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":["states.amazonaws.com","events.amazonaws.com"]},"Action":"sts:AssumeRole"}]})";
-  Json role = Json::object({{"RoleName", kRole}, {"AssumeRolePolicyDocument", trust}, {"Description", "Lets rules start the snapshot workflows, and these call their tasks"}});
+  const std::string trust =
+      R"({"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":["states.amazonaws.com","events.amazonaws.com"]},"Action":"sts:AssumeRole"}]})";
+  Json role = Json::object({{"RoleName", kRole},
+                            {"AssumeRolePolicyDocument", trust},
+                            {"Description", "Lets rules start the snapshot workflows, and these call their tasks"}});
   const Answer made = co_await cloud.call({"iam", settings.primary_region, "CreateRole", std::move(role)});
   if (!made && made.error().code != "EntityAlreadyExists") co_return std::unexpected(made.error());
   Deployment out;

@@ -54,7 +54,8 @@ class SqliteStore final : public Store {
     lock_ = ::open(lock_file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (lock_ < 0) return fail(ErrorCode::unavailable, fmt::format("cannot write in the data folder '{}': {}", folder, strerror(errno)));
     if (flock(lock_, LOCK_EX | LOCK_NB) != 0)
-      return fail(ErrorCode::unavailable, fmt::format("the data folder '{}' is in use by another snapward; stop it, or choose another with --data", folder));
+      return fail(ErrorCode::unavailable,
+                  fmt::format("the data folder '{}' is in use by another snapward; stop it, or choose another with --data", folder));
     path_ = folder + "/snapward.db";
     if (auto opened = connect(writer_); !opened) return opened;
     // Large pages, because values are; a long log, because moving it into the file costs as much as writing it.
@@ -62,7 +63,9 @@ class SqliteStore final : public Store {
     if (auto made = execute("PRAGMA journal_mode=WAL"); !made) return made;
     if (auto made = execute("PRAGMA wal_autocheckpoint=4096"); !made) return made;  // pages: 64 MiB
     if (auto made = execute("PRAGMA synchronous=FULL"); !made) return made;
-    if (auto made = execute("CREATE TABLE IF NOT EXISTS rows (tbl BLOB NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (tbl, key)) WITHOUT ROWID"); !made)
+    if (auto made = execute("CREATE TABLE IF NOT EXISTS rows (tbl BLOB NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (tbl, "
+                            "key)) WITHOUT ROWID");
+        !made)
       return made;
     if (auto opened = connect(reader_); !opened) return opened;
     return prepare();
@@ -115,10 +118,11 @@ class SqliteStore final : public Store {
   std::unexpected<Error> error(const Db& db, std::string_view what) const {
     const int code = sqlite3_errcode(db.get()) & 0xFF;
     const bool corrupt = code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
-    const char* advice = corrupt             ? "the file is damaged: restore it from a backup"
+    const char* advice = corrupt               ? "the file is damaged: restore it from a backup"
                          : code == SQLITE_FULL ? "the disk is full: free some space, work goes on by itself"
                                                : "check the disk and its permissions";
-    return fail(corrupt ? ErrorCode::corrupt : ErrorCode::unavailable, fmt::format("{} '{}': {}; {}", what, path_, sqlite3_errmsg(db.get()), advice));
+    return fail(corrupt ? ErrorCode::corrupt : ErrorCode::unavailable,
+                fmt::format("{} '{}': {}; {}", what, path_, sqlite3_errmsg(db.get()), advice));
   }
 
   Result<void> connect(Db& db) {
@@ -147,7 +151,8 @@ class SqliteStore final : public Store {
     };
     for (const auto& [db, statement, sql] : all) {
       sqlite3_stmt* raw = nullptr;
-      if (sqlite3_prepare_v3(db->get(), sql, -1, SQLITE_PREPARE_PERSISTENT, &raw, nullptr) != SQLITE_OK) return error(*db, "cannot prepare");
+      if (sqlite3_prepare_v3(db->get(), sql, -1, SQLITE_PREPARE_PERSISTENT, &raw, nullptr) != SQLITE_OK)
+        return error(*db, "cannot prepare");
       statement->reset(raw);
     }
     return {};

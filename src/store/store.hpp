@@ -17,8 +17,10 @@ namespace snapward::store {
 using Bytes = std::shared_ptr<const std::string>;
 
 struct Write {
-  Write(std::string in_table, std::string row_key, Bytes bytes) : table(std::move(in_table)), key(std::move(row_key)), value(std::move(bytes)) {}
-  Write(std::string in_table, std::string row_key, std::string bytes) : Write(std::move(in_table), std::move(row_key), std::make_shared<const std::string>(std::move(bytes))) {}
+  Write(std::string in_table, std::string row_key, Bytes bytes)
+      : table(std::move(in_table)), key(std::move(row_key)), value(std::move(bytes)) {}
+  Write(std::string in_table, std::string row_key, std::string bytes)
+      : Write(std::move(in_table), std::move(row_key), std::make_shared<const std::string>(std::move(bytes))) {}
   Write(std::string in_table, std::string row_key, std::nullopt_t) : Write(std::move(in_table), std::move(row_key), Bytes()) {}
   std::string table, key;
   Bytes value;  // null: the row is erased

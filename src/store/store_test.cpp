@@ -62,7 +62,8 @@ TEST_P(StoreSuite, ReplacesAndErases) {
 }
 
 TEST_P(StoreSuite, ScansRangesInKeyOrder) {
-  ASSERT_TRUE(store_->commit({{"t", "b/2", "2"}, {"t", "a", "0"}, {"t", "b/1", "1"}, {"t", "b/3", "3"}, {"t", "c", "4"}, {"other", "b/9", "9"}}));
+  ASSERT_TRUE(
+      store_->commit({{"t", "b/2", "2"}, {"t", "a", "0"}, {"t", "b/1", "1"}, {"t", "b/3", "3"}, {"t", "c", "4"}, {"other", "b/9", "9"}}));
   EXPECT_EQ(keys(Range::prefix("b/")), "b/1=1 b/2=2 b/3=3 ");
   EXPECT_EQ(keys({.from = "b/2", .to = "c"}), "b/2=2 b/3=3 ");
   EXPECT_EQ(keys({.from = "b/2", .to = ""}), "b/2=2 b/3=3 c=4 ");

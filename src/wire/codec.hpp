@@ -35,7 +35,8 @@ std::string encode_form(const Service& service, const Operation& operation, cons
 // json_body.cpp: JSON documents by shape.
 // Requests are read strictly: a required member that is missing is an error. Answers are read for what they hold.
 enum class Reading { request, answer };
-Decoded<Json> json_in(const Service& service, Protocol protocol, const Ref& ref, const Json& wire, const std::string& path, Reading reading);
+Decoded<Json> json_in(const Service& service, Protocol protocol, const Ref& ref, const Json& wire, const std::string& path,
+                      Reading reading);
 Json json_out(Protocol protocol, const Ref& ref, const Json& value);
 
 // xml.cpp: XML documents by shape. The root element's members are the shape's.

@@ -1,4 +1,5 @@
-// JSON bodies by shape. Bodies carry timestamps as seconds since 1970 (json, and rest-json unless the model says iso8601) and blobs in base64.
+// JSON bodies by shape. Bodies carry timestamps as seconds since 1970 (json, and rest-json unless the model says iso8601) and blobs in
+// base64.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -15,17 +16,24 @@ std::string member_name(Protocol protocol, const Member& member) {
 
 std::string kind_word(const Json& value) {
   switch (value.kind()) {
-    case Json::Kind::boolean: return value.as_bool() ? "TRUE_VALUE" : "FALSE_VALUE";
-    case Json::Kind::number: return "NUMBER_VALUE";
-    case Json::Kind::string: return "STRING_VALUE";
-    case Json::Kind::array: return "START_ARRAY";
-    case Json::Kind::object: return "START_OBJECT";
-    default: return "NULL_VALUE";
+    case Json::Kind::boolean:
+      return value.as_bool() ? "TRUE_VALUE" : "FALSE_VALUE";
+    case Json::Kind::number:
+      return "NUMBER_VALUE";
+    case Json::Kind::string:
+      return "STRING_VALUE";
+    case Json::Kind::array:
+      return "START_ARRAY";
+    case Json::Kind::object:
+      return "START_OBJECT";
+    default:
+      return "NULL_VALUE";
   }
 }
 }  // namespace
 
-Decoded<Json> json_in(const Service& service, Protocol protocol, const Ref& ref, const Json& wire, const std::string& path, Reading reading) {
+Decoded<Json> json_in(const Service& service, Protocol protocol, const Ref& ref, const Json& wire, const std::string& path,
+                      Reading reading) {
   const Shape& shape = *ref.shape;
   const auto mismatch = [&](const char* expected) {
     return std::unexpected(bad_type(service, protocol, path, wire.is_string() ? wire.as_string() : kind_word(wire), expected));
@@ -84,10 +92,14 @@ Decoded<Json> json_in(const Service& service, Protocol protocol, const Ref& ref,
       if (!bytes) return mismatch("base64 text");
       return Json(*std::move(bytes));
     }
-    case ShapeType::boolean: return wire.is_bool() ? Decoded<Json>(wire) : mismatch("a boolean");
-    case ShapeType::integer: return wire.as_integer() ? Decoded<Json>(Json(*wire.as_integer())) : mismatch("an integer");
-    case ShapeType::floating: return wire.is_number() ? Decoded<Json>(wire) : mismatch("a number");
-    case ShapeType::string: return wire.is_string() ? Decoded<Json>(wire) : mismatch("a string");
+    case ShapeType::boolean:
+      return wire.is_bool() ? Decoded<Json>(wire) : mismatch("a boolean");
+    case ShapeType::integer:
+      return wire.as_integer() ? Decoded<Json>(Json(*wire.as_integer())) : mismatch("an integer");
+    case ShapeType::floating:
+      return wire.is_number() ? Decoded<Json>(wire) : mismatch("a number");
+    case ShapeType::string:
+      return wire.is_string() ? Decoded<Json>(wire) : mismatch("a string");
   }
   return wire;
 }
@@ -122,8 +134,10 @@ Json json_out(Protocol protocol, const Ref& ref, const Json& value) {
       const std::int64_t millis = at->time_since_epoch().count();
       return Json(static_cast<double>(millis) / 1000.0);
     }
-    case ShapeType::blob: return Json(base64_encode(value.string_or()));
-    default: return value;
+    case ShapeType::blob:
+      return Json(base64_encode(value.string_or()));
+    default:
+      return value;
   }
 }
 

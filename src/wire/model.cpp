@@ -103,15 +103,15 @@ class Compiler {
 
   void fill(Shape& s, const Json& d) {
     const std::string_view type = d["type"].string_or(d.find("members") ? "structure" : "string");
-    s.type = type == "structure"                                             ? ShapeType::structure
-             : type == "list"                                                ? ShapeType::list
-             : type == "map"                                                 ? ShapeType::map
-             : type == "integer" || type == "long"                           ? ShapeType::integer
-             : type == "float" || type == "double" || type == "bigdecimal"   ? ShapeType::floating
-             : type == "boolean"                                             ? ShapeType::boolean
-             : type == "blob"                                                ? ShapeType::blob
-             : type == "timestamp"                                           ? ShapeType::timestamp
-                                                                             : ShapeType::string;
+    s.type = type == "structure"                                           ? ShapeType::structure
+             : type == "list"                                              ? ShapeType::list
+             : type == "map"                                               ? ShapeType::map
+             : type == "integer" || type == "long"                         ? ShapeType::integer
+             : type == "float" || type == "double" || type == "bigdecimal" ? ShapeType::floating
+             : type == "boolean"                                           ? ShapeType::boolean
+             : type == "blob"                                              ? ShapeType::blob
+             : type == "timestamp"                                         ? ShapeType::timestamp
+                                                                           : ShapeType::string;
     s.event_stream = d["eventstream"].bool_or(false);
     if (const Json* item = d.find("member")) s.item = ref(*item);
     if (const Json* key = d.find("key")) s.key = ref(*key);
@@ -172,8 +172,8 @@ std::vector<std::string> service_names() {
 }
 
 const Service* find_service_by_target(std::string_view prefix) {
-  static const std::map<std::string, std::string, std::less<>> kPrefixes = {{"AWSStepFunctions", "states"}, {"AWSEvents", "events"},
-                                                                            {"AmazonSQS", "sqs"},           {"Logs_20140328", "logs"}};
+  static const std::map<std::string, std::string, std::less<>> kPrefixes = {
+      {"AWSStepFunctions", "states"}, {"AWSEvents", "events"}, {"AmazonSQS", "sqs"}, {"Logs_20140328", "logs"}};
   const auto found = kPrefixes.find(prefix);
   return found == kPrefixes.end() ? nullptr : find_service(found->second);
 }

@@ -52,7 +52,7 @@ struct Operation {
   const Shape* input = nullptr;   // null: none
   const Shape* output = nullptr;  // null: none
   Ref input_ref, output_ref;
-  std::string result_wrapper;     // query protocol
+  std::string result_wrapper;  // query protocol
 };
 
 struct Service {

@@ -33,17 +33,26 @@ ApiError bad_type(const Service&, Protocol protocol, const std::string& path, co
   if (protocol == Protocol::ec2)
     return {"InvalidParameterValue", fmt::format("Value ({}) for parameter {} is invalid. Expected {}.", value, path, expected), 400, {}};
   if (protocol == Protocol::query) return {"MalformedInput", fmt::format("Value '{}' at '{}' is not {}", value, path, expected), 400, {}};
-  return {"SerializationException", fmt::format("{} can not be converted to {}{}", value, expected, path.empty() ? "" : " at '" + path + "'"), 400, {}};
+  return {"SerializationException",
+          fmt::format("{} can not be converted to {}{}", value, expected, path.empty() ? "" : " at '" + path + "'"),
+          400,
+          {}};
 }
 
 const char* type_name(ShapeType type) {
   switch (type) {
-    case ShapeType::integer: return "an integer";
-    case ShapeType::floating: return "a number";
-    case ShapeType::boolean: return "true or false";
-    case ShapeType::timestamp: return "an ISO 8601 timestamp";
-    case ShapeType::blob: return "base64 text";
-    default: return "a string";
+    case ShapeType::integer:
+      return "an integer";
+    case ShapeType::floating:
+      return "a number";
+    case ShapeType::boolean:
+      return "true or false";
+    case ShapeType::timestamp:
+      return "an ISO 8601 timestamp";
+    case ShapeType::blob:
+      return "base64 text";
+    default:
+      return "a string";
   }
 }
 
@@ -54,9 +63,9 @@ std::string rfc822(Instant at) {
   const std::chrono::hh_mm_ss<Duration> clock{at - day};
   static constexpr const char* kDays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
   static constexpr const char* kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-  return fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT", kDays[std::chrono::weekday(day).c_encoding()], static_cast<unsigned>(date.day()),
-                     kMonths[static_cast<unsigned>(date.month()) - 1], static_cast<int>(date.year()), clock.hours().count(), clock.minutes().count(),
-                     clock.seconds().count());
+  return fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT", kDays[std::chrono::weekday(day).c_encoding()],
+                     static_cast<unsigned>(date.day()), kMonths[static_cast<unsigned>(date.month()) - 1], static_cast<int>(date.year()),
+                     clock.hours().count(), clock.minutes().count(), clock.seconds().count());
 }
 
 std::optional<Instant> parse_rfc822(std::string_view text) {
@@ -70,10 +79,14 @@ std::optional<Instant> parse_rfc822(std::string_view text) {
 
 std::string scalar_text(const Ref& ref, const Json& value, TimestampFormat timestamp) {
   switch (value.kind()) {
-    case Json::Kind::boolean: return value.as_bool() ? "true" : "false";
-    case Json::Kind::number: return value.number_text();
-    case Json::Kind::string: break;
-    default: return {};
+    case Json::Kind::boolean:
+      return value.as_bool() ? "true" : "false";
+    case Json::Kind::number:
+      return value.number_text();
+    case Json::Kind::string:
+      break;
+    default:
+      return {};
   }
   if (ref.shape->type == ShapeType::blob) return base64_encode(value.as_string());
   if (ref.shape->type == ShapeType::timestamp) {
@@ -149,7 +162,8 @@ std::expected<DecodedCall, ApiError> decode_request(const Service& service, cons
     if (name == "Action") action = &value;
   if (!action) return std::unexpected(ApiError{"MissingAction", "The request is missing an action or a required parameter.", 400, {}});
   const Operation* operation = service.find(*action);
-  if (!operation) return std::unexpected(ApiError{"InvalidAction", fmt::format("The action {} is not valid for this web service.", *action), 400, {}});
+  if (!operation)
+    return std::unexpected(ApiError{"InvalidAction", fmt::format("The action {} is not valid for this web service.", *action), 400, {}});
   auto input = decode_form(service, protocol, *operation, form);
   if (!input) return std::unexpected(input.error());
   return DecodedCall{operation, *std::move(input)};
@@ -159,7 +173,8 @@ namespace {
 std::string json_content_type(const Service& service) { return "application/x-amz-json-" + service.json_version; }
 }  // namespace
 
-HttpResponse encode_reply(const Service& service, Protocol protocol, const Operation& operation, const Json& output, const std::string& request_id) {
+HttpResponse encode_reply(const Service& service, Protocol protocol, const Operation& operation, const Json& output,
+                          const std::string& request_id) {
   HttpResponse response;
   switch (protocol) {
     case Protocol::rest_json:
@@ -175,8 +190,8 @@ HttpResponse encode_reply(const Service& service, Protocol protocol, const Opera
       break;
     case Protocol::ec2:
       response.headers.add("Content-Type", "text/xml;charset=UTF-8");
-      response.body = fmt::format("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{0}Response xmlns=\"{1}/\"><requestId>{2}</requestId>", operation.name,
-                                  service.xml_namespace, request_id);
+      response.body = fmt::format("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{0}Response xmlns=\"{1}/\"><requestId>{2}</requestId>",
+                                  operation.name, service.xml_namespace, request_id);
       if (operation.output)
         xml_members(response.body, protocol, *operation.output, output, false);
       else
@@ -192,7 +207,8 @@ HttpResponse encode_reply(const Service& service, Protocol protocol, const Opera
         xml_members(response.body, protocol, *operation.output, output, false);
         response.body += "</" + wrapper + '>';
       }
-      response.body += fmt::format("<ResponseMetadata><RequestId>{}</RequestId></ResponseMetadata></{}Response>", request_id, operation.name);
+      response.body +=
+          fmt::format("<ResponseMetadata><RequestId>{}</RequestId></ResponseMetadata></{}Response>", request_id, operation.name);
       break;
     }
   }
@@ -212,20 +228,24 @@ HttpResponse encode_error(const Service* service, Protocol protocol, const ApiEr
     case Protocol::ec2:
       response.headers.add("Content-Type", "text/xml;charset=UTF-8");
       response.body = fmt::format(
-          "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response><Errors><Error><Code>{}</Code><Message>{}</Message></Error></Errors><RequestID>{}</"
+          "<?xml version=\"1.0\" "
+          "encoding=\"UTF-8\"?>\n<Response><Errors><Error><Code>{}</Code><Message>{}</Message></Error></Errors><RequestID>{}</"
           "RequestID></Response>",
           text(error.code), text(error.message), request_id);
       break;
     case Protocol::query:
       response.headers.add("Content-Type", "text/xml");
       response.body = fmt::format(
-          "<ErrorResponse xmlns=\"{}\"><Error><Type>{}</Type><Code>{}</Code><Message>{}</Message></Error><RequestId>{}</RequestId></ErrorResponse>",
-          service ? service->xml_namespace : "", error.status < 500 ? "Sender" : "Receiver", text(error.code), text(error.message), request_id);
+          "<ErrorResponse "
+          "xmlns=\"{}\"><Error><Type>{}</Type><Code>{}</Code><Message>{}</Message></Error><RequestId>{}</RequestId></ErrorResponse>",
+          service ? service->xml_namespace : "", error.status < 500 ? "Sender" : "Receiver", text(error.code), text(error.message),
+          request_id);
       break;
     case Protocol::rest_xml:
       response.headers.add("Content-Type", "application/xml");
-      response.body = fmt::format("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{}</Code><Message>{}</Message><RequestId>{}</RequestId></Error>",
-                                  text(error.code), text(error.message), request_id);
+      response.body = fmt::format(
+          "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{}</Code><Message>{}</Message><RequestId>{}</RequestId></Error>",
+          text(error.code), text(error.message), request_id);
       break;
     case Protocol::json:
     case Protocol::rest_json: {
@@ -234,7 +254,8 @@ HttpResponse encode_error(const Service* service, Protocol protocol, const ApiEr
       body.set("message", error.message);
       response.headers.add("Content-Type", service && protocol == Protocol::json ? json_content_type(*service) : "application/json");
       response.headers.add("x-amzn-ErrorType", error.code);
-      if (service && service->query_compatible) response.headers.add("x-amzn-query-error", error.code + (error.status < 500 ? ";Sender" : ";Receiver"));
+      if (service && service->query_compatible)
+        response.headers.add("x-amzn-query-error", error.code + (error.status < 500 ? ";Sender" : ";Receiver"));
       response.body = Json(std::move(body)).dump();
       break;
     }
@@ -290,7 +311,8 @@ ApiError decode_error(const Service& service, const HttpResponse& response) {
 
 std::expected<Json, ApiError> decode_reply(const Service& service, const Operation& operation, const HttpResponse& response) {
   if (response.status >= 300) return std::unexpected(decode_error(service, response));
-  if (service.protocol == Protocol::rest_json || service.protocol == Protocol::rest_xml) return decode_rest_reply(service, operation, response);
+  if (service.protocol == Protocol::rest_json || service.protocol == Protocol::rest_xml)
+    return decode_rest_reply(service, operation, response);
   if (!operation.output) return Json(Json::Object{});
   if (service.protocol == Protocol::json) {
     const auto body = Json::parse(response.body.empty() ? "{}" : std::string_view(response.body));
@@ -301,7 +323,8 @@ std::expected<Json, ApiError> decode_reply(const Service& service, const Operati
   if (!xml.load_buffer(response.body.data(), response.body.size(), pugi::parse_default | pugi::parse_ws_pcdata_single))
     return std::unexpected(ApiError{"SerializationException", "unreadable answer: not XML", 502, {}});
   pugi::xml_node root = xml.document_element();
-  if (service.protocol == Protocol::query) root = root.child((operation.result_wrapper.empty() ? operation.name + "Result" : operation.result_wrapper).c_str());
+  if (service.protocol == Protocol::query)
+    root = root.child((operation.result_wrapper.empty() ? operation.name + "Result" : operation.result_wrapper).c_str());
   return xml_in(service.protocol, *operation.output, root);
 }
 

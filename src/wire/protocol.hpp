@@ -26,7 +26,8 @@ Protocol protocol_of(const Service& service, const HttpRequest& request);
 
 // Server side. Errors are AWS's: unknown operation, missing required parameter, wrong type, unreadable body.
 std::expected<DecodedCall, ApiError> decode_request(const Service& service, const HttpRequest& request);
-HttpResponse encode_reply(const Service& service, Protocol protocol, const Operation& operation, const Json& output, const std::string& request_id);
+HttpResponse encode_reply(const Service& service, Protocol protocol, const Operation& operation, const Json& output,
+                          const std::string& request_id);
 HttpResponse encode_error(const Service* service, Protocol protocol, const ApiError& error, const std::string& request_id);
 
 // Client side. The request lacks host and signature, which the caller adds.

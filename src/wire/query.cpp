@@ -30,7 +30,7 @@ std::string form_name(Protocol protocol, const Member& member) {
 }
 
 // The name of a flattened list is that of its items where the model gives one.
-std::string flat_name(const Ref& ref, std::string name) {
+std::string flat_name(const Ref& ref, const std::string& name) {
   const std::string& item = ref.shape->item.location_name;
   return item.empty() ? name : item;
 }
@@ -46,7 +46,8 @@ class Reader {
     Json::Object out;
     for (const Member& member : shape.members) {
       std::string name = form_name(protocol_, member);
-      if (protocol_ == Protocol::query && member.ref.flattened && member.ref.shape->type == ShapeType::list) name = flat_name(member.ref, name);
+      if (protocol_ == Protocol::query && member.ref.flattened && member.ref.shape->type == ShapeType::list)
+        name = flat_name(member.ref, name);
       const std::string at = path.empty() ? name : path + '.' + name;
       const auto found = node.children.find(name);
       if (found == node.children.end()) {
@@ -64,10 +65,14 @@ class Reader {
  private:
   Decoded<Json> any(const Ref& ref, const Node& node, const std::string& path) {
     switch (ref.shape->type) {
-      case ShapeType::structure: return structure(*ref.shape, node, path);
-      case ShapeType::list: return list(ref, node, path);
-      case ShapeType::map: return map(ref, node, path);
-      default: break;
+      case ShapeType::structure:
+        return structure(*ref.shape, node, path);
+      case ShapeType::list:
+        return list(ref, node, path);
+      case ShapeType::map:
+        return map(ref, node, path);
+      default:
+        break;
     }
     const std::string text = node.text ? *node.text : std::string();
     auto value = scalar_value(ref, text);
@@ -140,7 +145,8 @@ class Writer {
       const Json* item = value.find(member.name);
       if (!item || item->is_null()) continue;
       std::string name = form_name(protocol_, member);
-      if (protocol_ == Protocol::query && member.ref.flattened && member.ref.shape->type == ShapeType::list) name = flat_name(member.ref, name);
+      if (protocol_ == Protocol::query && member.ref.flattened && member.ref.shape->type == ShapeType::list)
+        name = flat_name(member.ref, name);
       any(member.ref, *item, prefix.empty() ? name : prefix + '.' + name);
     }
   }
@@ -148,7 +154,8 @@ class Writer {
  private:
   void any(const Ref& ref, const Json& value, const std::string& name) {
     switch (ref.shape->type) {
-      case ShapeType::structure: return structure(*ref.shape, value, name);
+      case ShapeType::structure:
+        return structure(*ref.shape, value, name);
       case ShapeType::list: {
         std::string base = name;
         if (!is_flat(protocol_, ref)) base += '.' + (ref.shape->item.location_name.empty() ? "member" : ref.shape->item.location_name);
@@ -167,7 +174,8 @@ class Writer {
         }
         return;
       }
-      default: pair(name, scalar_text(ref, value, TimestampFormat::iso8601));
+      default:
+        pair(name, scalar_text(ref, value, TimestampFormat::iso8601));
     }
   }
   void pair(const std::string& name, std::string_view value) { out_ += '&' + percent_encode(name) + '=' + percent_encode(value); }
@@ -197,7 +205,8 @@ Decoded<Json> decode_form(const Service& service, Protocol protocol, const Opera
 
 std::string encode_form(const Service& service, const Operation& operation, const Json& input) {
   std::string out = "Action=" + operation.name + "&Version=" + service.api_version;
-  if (operation.input) Writer(service.protocol == Protocol::ec2 ? Protocol::ec2 : Protocol::query, out).structure(*operation.input, input, "");
+  if (operation.input)
+    Writer(service.protocol == Protocol::ec2 ? Protocol::ec2 : Protocol::query, out).structure(*operation.input, input, "");
   return out;
 }
 

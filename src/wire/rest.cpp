@@ -85,7 +85,9 @@ Protocol body_protocol(const Service& service) { return service.protocol; }
 TimestampFormat query_format(const Service&, const Ref& ref) {
   return ref.timestamp == TimestampFormat::unspecified ? TimestampFormat::iso8601 : ref.timestamp;
 }
-TimestampFormat header_format(const Ref& ref) { return ref.timestamp == TimestampFormat::unspecified ? TimestampFormat::rfc822 : ref.timestamp; }
+TimestampFormat header_format(const Ref& ref) {
+  return ref.timestamp == TimestampFormat::unspecified ? TimestampFormat::rfc822 : ref.timestamp;
+}
 
 bool raw_payload(const Ref& ref) { return ref.shape->type == ShapeType::blob || ref.shape->type == ShapeType::string; }
 
@@ -169,7 +171,8 @@ void read_headers(const Shape& shape, const Headers& headers, Json::Object& out)
     } else if (m.ref.location == Location::headers) {
       Json::Object entries;
       for (const auto& [name, text] : headers.list)
-        if (name.size() > m.ref.location_name.size() && iequals(std::string_view(name).substr(0, m.ref.location_name.size()), m.ref.location_name))
+        if (name.size() > m.ref.location_name.size() &&
+            iequals(std::string_view(name).substr(0, m.ref.location_name.size()), m.ref.location_name))
           entries.set(lower(std::string_view(name).substr(m.ref.location_name.size())), text);
       if (!entries.empty()) out.set(m.name, std::move(entries));
     }
@@ -181,9 +184,10 @@ Decoded<Json::Object> read_body(const Service& service, const Shape& shape, cons
   Json::Object out;
   const Protocol protocol = body_protocol(service);
   const auto malformed = [&](std::string what) {
-    return std::unexpected(service.protocol == Protocol::rest_xml
-                               ? ApiError{"MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema", 400, {}}
-                               : ApiError{"SerializationException", std::move(what), 400, {}});
+    return std::unexpected(
+        service.protocol == Protocol::rest_xml
+            ? ApiError{"MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema", 400, {}}
+            : ApiError{"SerializationException", std::move(what), 400, {}});
   };
   const auto document = [&](const Ref& ref) -> Decoded<Json> {
     if (protocol == Protocol::rest_json) {
@@ -251,7 +255,10 @@ Decoded<DecodedCall> decode_rest(const Service& service, const HttpRequest& requ
   if (!best)
     return std::unexpected(service.protocol == Protocol::rest_xml
                                ? ApiError{"MethodNotAllowed", "The specified method is not allowed against this resource.", 405, {}}
-                               : ApiError{"UnknownOperationException", fmt::format("No operation of {} answers {} {}", service.name, request.method, request.path()), 404, {}});
+                               : ApiError{"UnknownOperationException",
+                                          fmt::format("No operation of {} answers {} {}", service.name, request.method, request.path()),
+                                          404,
+                                          {}});
   Json::Object input;
   if (best->input) {
     const Shape& shape = *best->input;
@@ -316,7 +323,8 @@ HttpRequest encode_rest(const Service& service, const Operation& op, const Json&
       const Json* value = input.find(m.name);
       if (!value || value->is_null() || m.ref.location != Location::querystring) continue;
       if (m.ref.shape->type == ShapeType::list)
-        for (const Json& item : value->items()) add(m.ref.location_name, scalar_text(m.ref.shape->item, item, query_format(service, m.ref.shape->item)));
+        for (const Json& item : value->items())
+          add(m.ref.location_name, scalar_text(m.ref.shape->item, item, query_format(service, m.ref.shape->item)));
       else if (m.ref.shape->type != ShapeType::map)
         add(m.ref.location_name, scalar_text(m.ref, *value, query_format(service, m.ref)));
     }

@@ -18,7 +18,8 @@ std::string amz_date(Instant at) {
 }
 std::optional<Instant> parse_amz_date(std::string_view t) {
   if (t.size() != 16) return std::nullopt;
-  return parse_iso(fmt::format("{}-{}-{}T{}:{}:{}Z", t.substr(0, 4), t.substr(4, 2), t.substr(6, 2), t.substr(9, 2), t.substr(11, 2), t.substr(13, 2)));
+  return parse_iso(
+      fmt::format("{}-{}-{}T{}:{}:{}Z", t.substr(0, 4), t.substr(4, 2), t.substr(6, 2), t.substr(9, 2), t.substr(11, 2), t.substr(13, 2)));
 }
 
 std::string canonical_path(std::string_view path, bool s3) {
@@ -44,7 +45,8 @@ std::string canonical_query(std::string_view query, std::string_view leave_out) 
     const std::size_t equals = pair.find('=');
     std::string name = percent_decode(std::string_view(pair).substr(0, equals));
     if (name == leave_out) continue;
-    pairs.emplace_back(percent_encode(name), equals == std::string::npos ? "" : percent_encode(percent_decode(std::string_view(pair).substr(equals + 1))));
+    pairs.emplace_back(percent_encode(name),
+                       equals == std::string::npos ? "" : percent_encode(percent_decode(std::string_view(pair).substr(equals + 1))));
   }
   std::sort(pairs.begin(), pairs.end());
   std::string out;
@@ -64,8 +66,8 @@ struct Signing {
   [[nodiscard]] std::string scope() const { return date.substr(0, 8) + '/' + region + '/' + service + "/aws4_request"; }
 };
 
-std::string signature(const HttpRequest& request, const std::string& secret, const Signing& s, const std::vector<std::string>& signed_headers,
-                      std::string_view payload_hash, bool presigned) {
+std::string signature(const HttpRequest& request, const std::string& secret, const Signing& s,
+                      const std::vector<std::string>& signed_headers, std::string_view payload_hash, bool presigned) {
   std::string canonical = request.method + '\n' + canonical_path(request.path(), s.service == "s3") + '\n' +
                           canonical_query(request.query(), presigned ? "X-Amz-Signature" : "") + '\n';
   for (const std::string& name : signed_headers) {
@@ -99,7 +101,8 @@ std::optional<SignatureScope> parse_credential(std::string_view credential) {
   const auto parts = split(credential, '/');
   if (parts.size() < 5 || parts.back() != "aws4_request") return std::nullopt;
   const std::size_t n = parts.size();
-  return SignatureScope{.access_key = join({parts.begin(), parts.end() - 4}, "/"), .date = parts[n - 4], .region = parts[n - 3], .service = parts[n - 2]};
+  return SignatureScope{
+      .access_key = join({parts.begin(), parts.end() - 4}, "/"), .date = parts[n - 4], .region = parts[n - 3], .service = parts[n - 2]};
 }
 
 std::string payload_hash(const HttpRequest& request) {
@@ -131,14 +134,15 @@ void sign(HttpRequest& request, const Credentials& credentials, const SigningCon
   std::sort(names.begin(), names.end());
   names.erase(std::unique(names.begin(), names.end()), names.end());
   const std::string mark = signature(request, credentials.secret_key, s, names, payload_hash(request), false);
-  request.headers.add("Authorization", fmt::format("AWS4-HMAC-SHA256 Credential={}/{}, SignedHeaders={}, Signature={}", credentials.access_key, s.scope(),
-                                                   join(names, ";"), mark));
+  request.headers.add("Authorization", fmt::format("AWS4-HMAC-SHA256 Credential={}/{}, SignedHeaders={}, Signature={}",
+                                                   credentials.access_key, s.scope(), join(names, ";"), mark));
 }
 
 void presign(HttpRequest& request, const Credentials& credentials, const SigningContext& context, std::chrono::seconds lifetime) {
   const Signing s{.date = amz_date(context.at), .region = context.region, .service = context.service};
-  std::string query = fmt::format("X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={}&X-Amz-Date={}&X-Amz-Expires={}&X-Amz-SignedHeaders=host",
-                                  percent_encode(credentials.access_key + '/' + s.scope()), s.date, lifetime.count());
+  std::string query =
+      fmt::format("X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={}&X-Amz-Date={}&X-Amz-Expires={}&X-Amz-SignedHeaders=host",
+                  percent_encode(credentials.access_key + '/' + s.scope()), s.date, lifetime.count());
   if (!credentials.session_token.empty()) query += "&X-Amz-Security-Token=" + percent_encode(credentials.session_token);
   request.target += (request.query().empty() ? "?" : "&") + query;
   const std::string hash = s.service == "s3" ? "UNSIGNED-PAYLOAD" : hex_encode(sha256(request.body));

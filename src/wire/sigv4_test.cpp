@@ -25,19 +25,20 @@ HttpRequest get(std::string target) {
 }
 
 TEST(SigV4, PublishedVectors) {
-  EXPECT_EQ(signature(get("/")), "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31");                                          // get-vanilla
-  EXPECT_EQ(signature(get("/?Param2=value2&Param1=value1")), "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500");           // get-vanilla-query-order-key-case
+  EXPECT_EQ(signature(get("/")), "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31");  // get-vanilla
+  EXPECT_EQ(signature(get("/?Param2=value2&Param1=value1")),
+            "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500");  // get-vanilla-query-order-key-case
   HttpRequest post = get("/");
   post.method = "POST";
-  EXPECT_EQ(signature(post), "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b");                                           // post-vanilla
+  EXPECT_EQ(signature(post), "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b");  // post-vanilla
   HttpRequest form = post;
   form.headers.add("Content-Type", "application/x-www-form-urlencoded");
   form.body = "Param1=value1";
-  EXPECT_EQ(signature(form), "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a");                                           // post-x-www-form-urlencoded
+  EXPECT_EQ(signature(form), "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a");  // post-x-www-form-urlencoded
   HttpRequest trimmed = get("/");
   trimmed.headers.add("My-Header1", " value1");
   trimmed.headers.add("My-Header2", " \"a   b   c\"");
-  EXPECT_EQ(signature(trimmed), "acc3ed3afb60bb290fc8d2dd0098b9911fcaa05412b367055dee359757a9c736");                                        // get-header-value-trim
+  EXPECT_EQ(signature(trimmed), "acc3ed3afb60bb290fc8d2dd0098b9911fcaa05412b367055dee359757a9c736");  // get-header-value-trim
 }
 
 TEST(SigV4, TheListUsersExample) {
@@ -53,10 +54,12 @@ TEST(SigV4, ThePresignedS3Example) {
   request.method = "GET";
   request.target = "/test.txt";
   request.headers.add("Host", "examplebucket.s3.amazonaws.com");
-  const Credentials key{.access_key = "AKIAIOSFODNN7EXAMPLE", .secret_key = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", .session_token = {}};
+  const Credentials key{
+      .access_key = "AKIAIOSFODNN7EXAMPLE", .secret_key = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", .session_token = {}};
   const Instant at = *parse_iso("2013-05-24T00:00:00Z");
   presign(request, key, {.region = "us-east-1", .service = "s3", .at = at}, std::chrono::seconds(86400));
-  EXPECT_TRUE(request.target.ends_with("X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404")) << request.target;
+  EXPECT_TRUE(request.target.ends_with("X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"))
+      << request.target;
   EXPECT_EQ(verify(request, key.secret_key, at + std::chrono::hours(23)), Verdict::valid);
   EXPECT_EQ(verify(request, key.secret_key, at + std::chrono::hours(25)), Verdict::expired);
 }
@@ -82,7 +85,8 @@ TEST(SigV4, VerifiesWhatItSigned) {
 }
 
 TEST(SigV4, MalformedHeadersAreNoSignature) {
-  for (const char* header : {"", "AWS4-HMAC-SHA256", "AWS4-HMAC-SHA256 Credential=a/b/c", "Bearer x", "AWS4-HMAC-SHA256 Credential=a/20150830/r/s/aws5_request, SignedHeaders=host, Signature=0"}) {
+  for (const char* header : {"", "AWS4-HMAC-SHA256", "AWS4-HMAC-SHA256 Credential=a/b/c", "Bearer x",
+                             "AWS4-HMAC-SHA256 Credential=a/20150830/r/s/aws5_request, SignedHeaders=host, Signature=0"}) {
     HttpRequest request = get("/");
     request.headers.add("Authorization", header);
     EXPECT_FALSE(scope_of(request)) << header;

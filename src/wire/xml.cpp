@@ -7,13 +7,27 @@ namespace snapward::wire {
 
 void xml_text(std::string& out, std::string_view text) {
   for (const char c : text) switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\r': out += "&#xD;"; break;
-      case '\n': out += "&#xA;"; break;
-      case '\t': out += "&#x9;"; break;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\r':
+        out += "&#xD;";
+        break;
+      case '\n':
+        out += "&#xA;";
+        break;
+      case '\t':
+        out += "&#x9;";
+        break;
       default:
         if (static_cast<unsigned char>(c) < 0x20)
           out += "\xEF\xBF\xBD";  // no XML 1.0 document can hold it
@@ -63,8 +77,9 @@ void xml_element(std::string& out, Protocol protocol, const std::string& name, c
     case ShapeType::structure:
       for (const Member& member : shape.members)
         if (member.ref.xml_attribute && value.find(member.name)) {
-          attributes += fmt::format(" {}{}=\"", element_name(member).starts_with("xsi:") ? "xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" " : "",
-                                    element_name(member));
+          attributes += fmt::format(
+              " {}{}=\"", element_name(member).starts_with("xsi:") ? "xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" " : "",
+              element_name(member));
           xml_text(attributes, value[member.name].string_or());
           attributes += '"';
         }
@@ -96,26 +111,31 @@ void xml_element(std::string& out, Protocol protocol, const std::string& name, c
       if (!ref.flattened) out += "</" + name + '>';
       return;
     }
-    default: scalar(out, name, ref, value, attributes);
+    default:
+      scalar(out, name, ref, value, attributes);
   }
 }
 
 Json xml_value(Protocol protocol, const Ref& ref, pugi::xml_node element) {
   const Shape& shape = *ref.shape;
   switch (shape.type) {
-    case ShapeType::structure: return xml_in(protocol, shape, element);
+    case ShapeType::structure:
+      return xml_in(protocol, shape, element);
     case ShapeType::list: {
       Json::Array out;
-      for (const pugi::xml_node item : element.children(item_name(protocol, ref).c_str())) out.push_back(xml_value(protocol, shape.item, item));
+      for (const pugi::xml_node item : element.children(item_name(protocol, ref).c_str()))
+        out.push_back(xml_value(protocol, shape.item, item));
       return out;
     }
     case ShapeType::map: {
       Json::Object out;
       for (const pugi::xml_node entry : element.children("entry"))
-        out.set(entry.child(key_name(shape).c_str()).text().get(), xml_value(protocol, shape.value, entry.child(value_name(shape).c_str())));
+        out.set(entry.child(key_name(shape).c_str()).text().get(),
+                xml_value(protocol, shape.value, entry.child(value_name(shape).c_str())));
       return out;
     }
-    default: return scalar_value(ref, element.text().get()).value_or(Json());
+    default:
+      return scalar_value(ref, element.text().get()).value_or(Json());
   }
 }
 

@@ -211,6 +211,28 @@ def rules_by_hand(url):
         check("a bad definition is refused", "Invalid State Machine Definition" in str(e), e)
 
 
+def broken_requests(server):
+    print("broken requests")
+    lines = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Amz-Target: AWSStepFunctions.ListStateMachines\r\n"
+    for name, request in {
+        "a body that ends too soon": lines + b"Content-Length: 100\r\n\r\n{",
+        "no HTTP at all": b"\x16\x03\x01\x00nonsense\r\n\r\n",
+        "a body beyond the limit": lines + b"Content-Length: 99999999\r\n\r\n",
+        "headers beyond the limit": lines + b"X: " + b"x" * 20000 + b"\r\n\r\n",
+        "a chunk of nonsense": lines + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    }.items():
+        with socket.create_connection(("127.0.0.1", server.port), 5) as s:
+            s.sendall(request)
+            s.shutdown(socket.SHUT_WR)
+            s.settimeout(5)
+            try:
+                answer = s.recv(4096)
+            except ConnectionResetError:
+                answer = b""
+        check(f"{name}: never a success", not answer.startswith(b"HTTP/1.1 2"), answer[:80])
+    check("and the server still answers", client("stepfunctions", server.url).list_state_machines()["stateMachines"])
+
+
 def a_killed_server_goes_on(data):
     print("a killed server goes on where it was")
     server = Server("--data", data, "--time-scale", "20", "--retention", "3")
@@ -282,6 +304,7 @@ def main():
             the_retention_by_boto3(server.url)
             failures_are_told(server.url)
             rules_by_hand(server.url)
+            broken_requests(server)
         finally:
             check("the server stops when asked", server.stop() == 0)
         a_killed_server_goes_on(os.path.join(directory, "killed"))

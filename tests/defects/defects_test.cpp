@@ -26,7 +26,12 @@ struct Story {
       machines = {.primary = d.primary.machine_arn, .dr = d.dr.machine_arn, .topic = d.primary.topic_arn, .dr_topic = d.dr.topic_arn};
     }
     for (const auto& [topic, region] : {std::pair{machines.topic, TestWorld::kPrimary}, std::pair{machines.dr_topic, TestWorld::kDr}})
-      w.must("sns", "Subscribe", Json::object({{"TopicArn", topic}, {"Protocol", "sqs"}, {"Endpoint", std::string("arn:aws:sqs:") + region + ":123456789012:told"}, {"Attributes", Json::object({{"RawMessageDelivery", "true"}})}}), region);
+      w.must("sns", "Subscribe",
+             Json::object({{"TopicArn", topic},
+                           {"Protocol", "sqs"},
+                           {"Endpoint", std::string("arn:aws:sqs:") + region + ":123456789012:told"},
+                           {"Attributes", Json::object({{"RawMessageDelivery", "true"}})}}),
+             region);
   }
   std::vector<std::string> told(const std::string& region) {
     std::vector<std::string> out;
@@ -115,13 +120,18 @@ TEST(Defects, ManySnapshotsOverflowTheState) {
   for (const bool original : {true, false}) {
     Story s(original, {.retention = 900, .dr_retention = 900});
     const std::string v = s.w.volume();
-    for (const char* region : {TestWorld::kPrimary, TestWorld::kDr}) s.w.must("events", "DisableRule", original ? R"({"Name":"original"})" : R"({"Name":"EBS_Snapshot_Mgmt"})", region);
-    const std::string specification = R"(,"Description":")" + std::string(200, 'd') + R"(","TagSpecifications":[{"ResourceType":"snapshot","Tags":[{"Key":"OriginalVolumeId","Value":")" + v + R"("},{"Key":"AutomatedSnapName","Value":"n"},{"Key":"snapward:copy-state","Value":"completed"}]}])";
+    for (const char* region : {TestWorld::kPrimary, TestWorld::kDr})
+      s.w.must("events", "DisableRule", original ? R"({"Name":"original"})" : R"({"Name":"EBS_Snapshot_Mgmt"})", region);
+    const std::string specification = R"(,"Description":")" + std::string(200, 'd') +
+                                      R"(","TagSpecifications":[{"ResourceType":"snapshot","Tags":[{"Key":"OriginalVolumeId","Value":")" +
+                                      v +
+                                      R"("},{"Key":"AutomatedSnapName","Value":"n"},{"Key":"snapward:copy-state","Value":"completed"}]}])";
     for (int i = 0; i < 450; ++i) {
       s.w.must("ec2", "CreateSnapshot", R"({"VolumeId":")" + v + "\"" + specification + "}");
       s.w.advance(5s);
     }
-    for (const char* region : {TestWorld::kPrimary, TestWorld::kDr}) s.w.must("events", "EnableRule", original ? R"({"Name":"original"})" : R"({"Name":"EBS_Snapshot_Mgmt"})", region);
+    for (const char* region : {TestWorld::kPrimary, TestWorld::kDr})
+      s.w.must("events", "EnableRule", original ? R"({"Name":"original"})" : R"({"Name":"EBS_Snapshot_Mgmt"})", region);
     s.take(v);
     const auto runs = s.w.executions(s.machines.primary);
     ASSERT_EQ(runs.size(), 1U);
@@ -139,14 +149,22 @@ TEST(Defects, OneUndeletableSnapshotHidesWhatBecameOfTheOthers) {
     Story s(original, {.retention = 1});
     const std::string v = s.w.volume();
     s.ec2().copy_overhead = 1s;
-    for (const char* region : {TestWorld::kPrimary}) s.w.must("events", "DisableRule", original ? R"({"Name":"original"})" : R"({"Name":"EBS_Snapshot_Mgmt"})", region);
+    for (const char* region : {TestWorld::kPrimary})
+      s.w.must("events", "DisableRule", original ? R"({"Name":"original"})" : R"({"Name":"EBS_Snapshot_Mgmt"})", region);
     std::vector<std::string> old;
     for (int i = 0; i < 3; ++i) {
-      old.push_back(std::string(s.w.must("ec2", "CreateSnapshot", R"({"VolumeId":")" + v + R"(","TagSpecifications":[{"ResourceType":"snapshot","Tags":[{"Key":"OriginalVolumeId","Value":")" + v +
-                                                                       R"("},{"Key":"AutomatedSnapName","Value":"n"},{"Key":"snapward:copy-state","Value":"completed"},{"Key":"snapward:copy","Value":"us-east-2/snap-1"}]}]})")["SnapshotId"].string_or()));
+      old.push_back(std::string(
+          s.w.must(
+                 "ec2", "CreateSnapshot",
+                 R"({"VolumeId":")" + v +
+                     R"(","TagSpecifications":[{"ResourceType":"snapshot","Tags":[{"Key":"OriginalVolumeId","Value":")" + v +
+                     R"("},{"Key":"AutomatedSnapName","Value":"n"},{"Key":"snapward:copy-state","Value":"completed"},{"Key":"snapward:copy","Value":"us-east-2/snap-1"}]}]})")
+              ["SnapshotId"]
+                  .string_or()));
       s.w.advance(1min);
     }
-    s.w.must("ec2", "RegisterImage", R"({"Name":"a","BlockDeviceMappings":[{"DeviceName":"/dev/xvda","Ebs":{"SnapshotId":")" + old[1] + R"("}}]})");
+    s.w.must("ec2", "RegisterImage",
+             R"({"Name":"a","BlockDeviceMappings":[{"DeviceName":"/dev/xvda","Ebs":{"SnapshotId":")" + old[1] + R"("}}]})");
     s.w.must("events", "EnableRule", original ? R"({"Name":"original"})" : R"({"Name":"EBS_Snapshot_Mgmt"})");
     s.take(v);
     const auto runs = s.w.executions(s.machines.primary);
@@ -201,22 +219,29 @@ TEST(Defects, TheCopyStateTimesOutBeforeItsFunction) {
     auto& lambda = s.w.world->cloud.lambda();
     auto& world = *s.w.world;
     if (original) {
-      lambda.add("original-copy", [&world](Json e, services::lambda::InvocationContext) -> Task<std::expected<Json, services::lambda::FunctionError>> {
-        Json request = Json::object({{"SourceRegion", "us-west-2"}, {"SourceSnapshotId", std::string(e["detail"]["snapshot_id"].string_or().substr(32))}, {"Description", "snap-1**vol-1**us-west-2"}});
-        co_await world.cloud.call({"ec2", "us-east-2", "CopySnapshot", std::move(request)});
-        co_await world.loop.sleep(12s);
-        co_return Json("Success");
-      });
+      lambda.add("original-copy",
+                 [&world](Json e, services::lambda::InvocationContext) -> Task<std::expected<Json, services::lambda::FunctionError>> {
+                   Json request = Json::object({{"SourceRegion", "us-west-2"},
+                                                {"SourceSnapshotId", std::string(e["detail"]["snapshot_id"].string_or().substr(32))},
+                                                {"Description", "snap-1**vol-1**us-west-2"}});
+                   co_await world.cloud.call({"ec2", "us-east-2", "CopySnapshot", std::move(request)});
+                   co_await world.loop.sleep(12s);
+                   co_return Json("Success");
+                 });
     } else {
-      lambda.add("snapward-copy-snapshot", [&world, copy = world.tasks.functions().at("snapward-copy-snapshot")](Json e, services::lambda::InvocationContext) -> Task<std::expected<Json, services::lambda::FunctionError>> {
-        auto done = co_await copy(std::move(e));
-        co_await world.loop.sleep(12s);
-        if (!done) co_return std::unexpected(services::lambda::FunctionError{done.error().type, done.error().message});
-        co_return *done;
-      });
+      lambda.add("snapward-copy-snapshot",
+                 [&world, copy = world.tasks.functions().at("snapward-copy-snapshot")](
+                     Json e, services::lambda::InvocationContext) -> Task<std::expected<Json, services::lambda::FunctionError>> {
+                   auto done = co_await copy(std::move(e));
+                   co_await world.loop.sleep(12s);
+                   if (!done) co_return std::unexpected(services::lambda::FunctionError{done.error().type, done.error().message});
+                   co_return *done;
+                 });
     }
     s.take(s.w.volume(), 30min);
-    const Json history = s.w.must("states", "GetExecutionHistory", Json::object({{"executionArn", s.w.executions(s.machines.primary)[0]["executionArn"]}, {"maxResults", 1000}}));
+    const Json history =
+        s.w.must("states", "GetExecutionHistory",
+                 Json::object({{"executionArn", s.w.executions(s.machines.primary)[0]["executionArn"]}, {"maxResults", 1000}}));
     EXPECT_EQ(history.dump().find("LambdaFunctionTimedOut") != std::string::npos, original);
     EXPECT_EQ(s.w.snapshots(TestWorld::kDr).size(), 1U);  // made all the same, while the original says it failed
   }
@@ -252,7 +277,10 @@ TEST(Defects, NotificationsCallASnapshotAVolume) {
     const std::string id = s.w.snapshot(v);
     if (original) {  // its DR side fails when the copy has been taken away meanwhile
       s.w.advance(4s);
-      s.w.world->cloud.lambda().add("original-tag-copy", [](Json, services::lambda::InvocationContext) -> Task<std::expected<Json, services::lambda::FunctionError>> { co_return std::unexpected(services::lambda::FunctionError{"Error", "x"}); });
+      s.w.world->cloud.lambda().add(
+          "original-tag-copy", [](Json, services::lambda::InvocationContext) -> Task<std::expected<Json, services::lambda::FunctionError>> {
+            co_return std::unexpected(services::lambda::FunctionError{"Error", "x"});
+          });
     } else {
       s.ec2().fail_copy = 1;
     }

@@ -18,14 +18,16 @@ std::string after_slash(std::string_view arn) { return std::string(arn.substr(ar
 // Says VOLUME_NOT_TAGGED without returning, and goes on to tag.
 Task<Result> tag_snapshot(cloud::Cloud& cloud, Json event, std::string tag_key) {
   const std::string region(event["region"].string_or());
-  const std::string snapshot = after_slash(event["detail"]["snapshot_id"].string_or()), volume = after_slash(event["detail"]["source"].string_or());
+  const std::string snapshot = after_slash(event["detail"]["snapshot_id"].string_or()),
+                    volume = after_slash(event["detail"]["source"].string_or());
   std::string said;
   if (tag_key != "none") {
     const auto tags = co_await cloud::volume_tags(cloud, region, volume);
     if (!tags) co_return std::unexpected(thrown(tags.error()));
     if (!*tags || !(*tags)->contains(tag_key)) said = "VOLUME_NOT_TAGGED";
   }
-  cloud::Tags wanted{{"AutomatedSnapName", volume + "_" + std::string(event["detail"]["startTime"].string_or())}, {"OriginalVolumeId", volume}};
+  cloud::Tags wanted{{"AutomatedSnapName", volume + "_" + std::string(event["detail"]["startTime"].string_or())},
+                     {"OriginalVolumeId", volume}};
   const auto tagged = co_await cloud::create_tags(cloud, region, snapshot, std::move(wanted));
   if (!tagged) co_return std::unexpected(thrown(tagged.error()));
   co_return Json(said.empty() ? volume : said);
@@ -47,7 +49,8 @@ Task<Result> tag_copy(cloud::Cloud& cloud, Json event) {
 // Counts whatever carries the tag, in any state, and puts the whole list into the state.
 Task<Result> count(cloud::Cloud& cloud, Json event) {
   const std::string region(event["region"].string_or());
-  Json request = Json::object({{"Filters", Json::array({Json::object({{"Name", "tag:OriginalVolumeId"}, {"Values", Json::array({event["originalVolumeId"]})}})})}});
+  Json request = Json::object(
+      {{"Filters", Json::array({Json::object({{"Name", "tag:OriginalVolumeId"}, {"Values", Json::array({event["originalVolumeId"]})}})})}});
   const auto reply = co_await cloud.call({"ec2", region, "DescribeSnapshots", std::move(request)});
   if (!reply) co_return std::unexpected(thrown(reply.error()));
   co_return Json::object({{"numSnapshots", (*reply)["Snapshots"].items().size()}, {"Snapshots", (*reply)["Snapshots"]}});
@@ -56,7 +59,10 @@ Task<Result> count(cloud::Cloud& cloud, Json event) {
 // Asks for a copy without looking for one; asked for is done.
 Task<Result> copy(cloud::Cloud& cloud, Json event) {
   const std::string source = after_slash(event["detail"]["snapshot_id"].string_or());
-  Json request = Json::object({{"SourceRegion", event["region"]}, {"SourceSnapshotId", source}, {"Description", fmt::format("{}**{}**{}", source, event["originalVolumeId"].string_or(), event["region"].string_or())}});
+  Json request = Json::object(
+      {{"SourceRegion", event["region"]},
+       {"SourceSnapshotId", source},
+       {"Description", fmt::format("{}**{}**{}", source, event["originalVolumeId"].string_or(), event["region"].string_or())}});
   const auto reply = co_await cloud.call({"ec2", "us-east-2", "CopySnapshot", std::move(request)});
   if (!reply) co_return std::unexpected(thrown(reply.error()));
   co_return Json("Success");
@@ -79,7 +85,10 @@ Task<Result> remove(cloud::Cloud& cloud, Json event, int retention) {
 }
 
 Task<Result> notify(cloud::Cloud& cloud, Json event, std::string topic) {
-  Json request = Json::object({{"TopicArn", topic}, {"Subject", "Snapshot Management Error"}, {"Message", fmt::format("volumeid: {} error: {}", event["detail"]["source"].string_or(), event["errorMsg"]["Cause"].string_or())}});
+  Json request = Json::object(
+      {{"TopicArn", topic},
+       {"Subject", "Snapshot Management Error"},
+       {"Message", fmt::format("volumeid: {} error: {}", event["detail"]["source"].string_or(), event["errorMsg"]["Cause"].string_or())}});
   const auto reply = co_await cloud.call({"sns", Arn::parse(topic)->region, "Publish", std::move(request)});
   if (!reply) co_return std::unexpected(thrown(reply.error()));
   co_return Json("Success");
@@ -97,21 +106,30 @@ std::string caught(const std::string& next) {
 
 std::string primary_definition(int retention) {
   const std::string r = "us-west-2";
-  return R"x({"StartAt":"TagSnapshot","States":{"TagSnapshot":)x" + task(r, "tag", R"x("ResultPath":"$.originalVolumeId","TimeoutSeconds":60,"Next":"EvaluateContinue",)x" + caught("NotifyUser")) +
+  return R"x({"StartAt":"TagSnapshot","States":{"TagSnapshot":)x" +
+         task(r, "tag", R"x("ResultPath":"$.originalVolumeId","TimeoutSeconds":60,"Next":"EvaluateContinue",)x" + caught("NotifyUser")) +
          R"x(,"EvaluateContinue":{"Type":"Choice","Choices":[{"StringEquals":"VOLUME_NOT_TAGGED","Variable":"$.originalVolumeId","Next":"SuccessState"}],"Default":"Count"},"Count":)x" +
          task(r, "count", R"x("ResultPath":"$.snapshotList","TimeoutSeconds":60,"Next":"Manage",)x" + caught("NotifyUser")) +
-         R"x(,"Manage":{"Type":"Parallel","Next":"SuccessState","Branches":[{"StartAt":"Copy","States":{"Copy":)x" + task(r, "copy", R"x("TimeoutSeconds":10,"End":true,)x" + caught("Notify1")) + R"x(,"Notify1":)x" +
-         task(r, "notify", R"x("End":true)x") + R"x(}},{"StartAt":"Evaluate","States":{"Evaluate":{"Type":"Choice","Choices":[{"NumericGreaterThan":)x" + std::to_string(retention) +
-         R"x(,"Variable":"$.snapshotList.numSnapshots","Next":"Delete"}],"Default":"Enough"},"Delete":)x" + task(r, "delete", R"x("TimeoutSeconds":60,"End":true,)x" + caught("Notify2")) + R"x(,"Notify2":)x" +
-         task(r, "notify", R"x("End":true)x") + R"x(,"Enough":{"Type":"Succeed"}}}]},"NotifyUser":)x" + task(r, "notify", R"x("End":true)x") + R"x(,"SuccessState":{"Type":"Succeed"}}})x";
+         R"x(,"Manage":{"Type":"Parallel","Next":"SuccessState","Branches":[{"StartAt":"Copy","States":{"Copy":)x" +
+         task(r, "copy", R"x("TimeoutSeconds":10,"End":true,)x" + caught("Notify1")) + R"x(,"Notify1":)x" +
+         task(r, "notify", R"x("End":true)x") +
+         R"x(}},{"StartAt":"Evaluate","States":{"Evaluate":{"Type":"Choice","Choices":[{"NumericGreaterThan":)x" +
+         std::to_string(retention) + R"x(,"Variable":"$.snapshotList.numSnapshots","Next":"Delete"}],"Default":"Enough"},"Delete":)x" +
+         task(r, "delete", R"x("TimeoutSeconds":60,"End":true,)x" + caught("Notify2")) + R"x(,"Notify2":)x" +
+         task(r, "notify", R"x("End":true)x") + R"x(,"Enough":{"Type":"Succeed"}}}]},"NotifyUser":)x" +
+         task(r, "notify", R"x("End":true)x") + R"x(,"SuccessState":{"Type":"Succeed"}}})x";
 }
 
 std::string dr_definition(int retention) {
   const std::string r = "us-east-2";
-  return R"x({"StartAt":"TagSnapshot","States":{"TagSnapshot":)x" + task(r, "tag-copy", R"x("ResultPath":"$.originalVolumeId","TimeoutSeconds":15,"Next":"Count",)x" + caught("NotifyUser")) + R"x(,"Count":)x" +
-         task(r, "count", R"x("ResultPath":"$.snapshotList","TimeoutSeconds":20,"Next":"Evaluate",)x" + caught("NotifyUser")) + R"x(,"Evaluate":{"Type":"Choice","Choices":[{"NumericGreaterThan":)x" +
-         std::to_string(retention) + R"x(,"Variable":"$.snapshotList.numSnapshots","Next":"Delete"}],"Default":"SuccessState"},"Delete":)x" +
-         task(r, "delete-dr", R"x("TimeoutSeconds":60,"End":true,)x" + caught("NotifyUser")) + R"x(,"NotifyUser":)x" + task(r, "notify-dr", R"x("End":true)x") + R"x(,"SuccessState":{"Type":"Succeed"}}})x";
+  return R"x({"StartAt":"TagSnapshot","States":{"TagSnapshot":)x" +
+         task(r, "tag-copy", R"x("ResultPath":"$.originalVolumeId","TimeoutSeconds":15,"Next":"Count",)x" + caught("NotifyUser")) +
+         R"x(,"Count":)x" +
+         task(r, "count", R"x("ResultPath":"$.snapshotList","TimeoutSeconds":20,"Next":"Evaluate",)x" + caught("NotifyUser")) +
+         R"x(,"Evaluate":{"Type":"Choice","Choices":[{"NumericGreaterThan":)x" + std::to_string(retention) +
+         R"x(,"Variable":"$.snapshotList.numSnapshots","Next":"Delete"}],"Default":"SuccessState"},"Delete":)x" +
+         task(r, "delete-dr", R"x("TimeoutSeconds":60,"End":true,)x" + caught("NotifyUser")) + R"x(,"NotifyUser":)x" +
+         task(r, "notify-dr", R"x("End":true)x") + R"x(,"SuccessState":{"Type":"Succeed"}}})x";
 }
 
 }  // namespace
@@ -122,7 +140,10 @@ Machines deploy_original(support::TestWorld& w, const OriginalSettings& s) {
   out.topic = w.must("sns", "CreateTopic", R"({"Name":"original"})")["TopicArn"].string_or();
   out.dr_topic = w.must("sns", "CreateTopic", R"({"Name":"original"})", "us-east-2")["TopicArn"].string_or();
   auto& functions = w.world->cloud.lambda();
-  const auto add = [&](const char* name, auto function) { functions.add(std::string("original-") + name, [function](Json event, services::lambda::InvocationContext) { return function(std::move(event)); }); };
+  const auto add = [&](const char* name, auto function) {
+    functions.add(std::string("original-") + name,
+                  [function](Json event, services::lambda::InvocationContext) { return function(std::move(event)); });
+  };
   const int in_function = s.retention_in_function ? s.retention_in_function : s.retention;
   add("tag", [&cloud, key = s.tag_key](Json e) { return tag_snapshot(cloud, std::move(e), key); });
   add("tag-copy", [&cloud](Json e) { return tag_copy(cloud, std::move(e)); });
@@ -135,10 +156,22 @@ Machines deploy_original(support::TestWorld& w, const OriginalSettings& s) {
   for (const bool dr : {false, true}) {
     const std::string region = dr ? "us-east-2" : "us-west-2", role = "arn:aws:iam::123456789012:role/original";
     std::string& arn = dr ? out.dr : out.primary;
-    arn = w.must("states", "CreateStateMachine", Json::object({{"name", "Original"}, {"roleArn", role}, {"definition", dr ? dr_definition(s.dr_retention) : primary_definition(s.retention)}}), region)["stateMachineArn"].string_or();
+    arn = w.must("states", "CreateStateMachine",
+                 Json::object({{"name", "Original"},
+                               {"roleArn", role},
+                               {"definition", dr ? dr_definition(s.dr_retention) : primary_definition(s.retention)}}),
+                 region)["stateMachineArn"]
+              .string_or();
     // No word about the result: failures match too.
-    w.must("events", "PutRule", Json::object({{"Name", "original"}, {"EventPattern", fmt::format(R"({{"source":["aws.ec2"],"detail-type":["EBS Snapshot Notification"],"detail":{{"event":["{}"]}}}})", dr ? "copySnapshot" : "createSnapshot")}}), region);
-    w.must("events", "PutTargets", Json::object({{"Rule", "original"}, {"Targets", Json::array({Json::object({{"Id", "1"}, {"Arn", arn}, {"RoleArn", role}})})}}), region);
+    w.must("events", "PutRule",
+           Json::object({{"Name", "original"},
+                         {"EventPattern",
+                          fmt::format(R"({{"source":["aws.ec2"],"detail-type":["EBS Snapshot Notification"],"detail":{{"event":["{}"]}}}})",
+                                      dr ? "copySnapshot" : "createSnapshot")}}),
+           region);
+    w.must("events", "PutTargets",
+           Json::object({{"Rule", "original"}, {"Targets", Json::array({Json::object({{"Id", "1"}, {"Arn", arn}, {"RoleArn", role}})})}}),
+           region);
   }
   return out;
 }

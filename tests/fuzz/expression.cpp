@@ -1,5 +1,6 @@
 // Any bytes as an expression, a path, a schedule: no crash, no hang.
 #include "asl/expression.hpp"
+
 #include "events/schedule.hpp"
 
 using namespace snapward;

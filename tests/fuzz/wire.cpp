@@ -36,7 +36,11 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
       response.body = rest;
       for (const char* name : {"ec2", "states", "s3"}) {
         const Service* service = find_service(name);
-        (void)decode_reply(*service, *service->find(name[0] == 'e' ? "DescribeSnapshots" : name[1] == 't' ? "DescribeExecution" : "ListObjectsV2"), response);
+        (void)decode_reply(*service,
+                           *service->find(name[0] == 'e'   ? "DescribeSnapshots"
+                                          : name[1] == 't' ? "DescribeExecution"
+                                                           : "ListObjectsV2"),
+                           response);
       }
       break;
     }

@@ -16,7 +16,9 @@ class Outbox final : public services::Outbound {
     response.status = status;
     co_return response;
   }
-  void mail(const std::string& to, const std::string& subject, const std::string& body) override { mails.push_back(to + " | " + subject + " | " + body); }
+  void mail(const std::string& to, const std::string& subject, const std::string& body) override {
+    mails.push_back(to + " | " + subject + " | " + body);
+  }
   int status = 200;
   std::vector<std::pair<std::string, wire::HttpRequest>> requests;
   std::vector<std::string> mails;
@@ -27,7 +29,9 @@ class TestWorld {
   static constexpr const char* kPrimary = "us-west-2";
   static constexpr const char* kDr = "us-east-2";
 
-  explicit TestWorld(services::ec2::Behaviour behaviour = calm(), std::uint64_t seed = 1) : entropy(seed), behaviour_(behaviour) { start(); }
+  explicit TestWorld(services::ec2::Behaviour behaviour = calm(), std::uint64_t seed = 1) : entropy(seed), behaviour_(behaviour) {
+    start();
+  }
 
   static services::ec2::Behaviour calm() {
     services::ec2::Behaviour b;
@@ -68,7 +72,8 @@ class TestWorld {
     return reply.value_or(Json());
   }
   // "Code: message" of a refused call.
-  std::string refusal(const std::string& service, const std::string& operation, const std::string& input, const std::string& region = kPrimary) {
+  std::string refusal(const std::string& service, const std::string& operation, const std::string& input,
+                      const std::string& region = kPrimary) {
     const auto reply = call(service, operation, input, region);
     return reply ? "accepted" : reply.error().code + ": " + reply.error().message;
   }
@@ -84,10 +89,15 @@ class TestWorld {
   }
 
   std::string volume(const std::string& tag = "", int size = 10) {
-    const std::string tags = tag.empty() ? "" : R"(,"TagSpecifications":[{"ResourceType":"volume","Tags":[{"Key":")" + tag + R"(","Value":"yes"}]}])";
-    return std::string(must("ec2", "CreateVolume", R"({"AvailabilityZone":"us-west-2a","Size":)" + std::to_string(size) + tags + "}")["VolumeId"].string_or());
+    const std::string tags =
+        tag.empty() ? "" : R"(,"TagSpecifications":[{"ResourceType":"volume","Tags":[{"Key":")" + tag + R"(","Value":"yes"}]}])";
+    return std::string(
+        must("ec2", "CreateVolume", R"({"AvailabilityZone":"us-west-2a","Size":)" + std::to_string(size) + tags + "}")["VolumeId"]
+            .string_or());
   }
-  std::string snapshot(const std::string& volume) { return std::string(must("ec2", "CreateSnapshot", R"({"VolumeId":")" + volume + "\"}")["SnapshotId"].string_or()); }
+  std::string snapshot(const std::string& volume) {
+    return std::string(must("ec2", "CreateSnapshot", R"({"VolumeId":")" + volume + "\"}")["SnapshotId"].string_or());
+  }
   std::vector<cloud::Snapshot> snapshots(const std::string& region) { return world->cloud.ec2().inspect(region); }
   std::optional<cloud::Snapshot> find(const std::string& region, const std::string& id) {
     for (auto& s : snapshots(region))
@@ -99,7 +109,9 @@ class TestWorld {
     for (const auto& s : snapshots(region)) n += s.completed();
     return n;
   }
-  std::vector<Json> executions(const std::string& machine_arn, const std::string& status = "") { return world->cloud.executions().list(machine_arn, status, 10'000, "").items; }
+  std::vector<Json> executions(const std::string& machine_arn, const std::string& status = "") {
+    return world->cloud.executions().list(machine_arn, status, 10'000, "").items;
+  }
 
   VirtualClock clock{*parse_iso("2026-01-01T00:00:00Z")};
   SeededEntropy entropy;
@@ -108,7 +120,11 @@ class TestWorld {
   std::unique_ptr<cli::World> world;
 
  private:
-  void start() { world = std::make_unique<cli::World>(clock, entropy, *store, engine::Ledger::Mode::inline_commits, outbox, services::LocalCloudOptions{.account = "123456789012", .base_url = "http://127.0.0.1:4566", .ec2 = behaviour_}); }
+  void start() {
+    world = std::make_unique<cli::World>(
+        clock, entropy, *store, engine::Ledger::Mode::inline_commits, outbox,
+        services::LocalCloudOptions{.account = "123456789012", .base_url = "http://127.0.0.1:4566", .ec2 = behaviour_});
+  }
   services::ec2::Behaviour behaviour_;
 };
 

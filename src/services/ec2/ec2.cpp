@@ -14,11 +14,13 @@ struct Rate {
 };
 Rate rate_of(const Call& call) {
   const std::string& op = call.operation;
-  for (const char* known : {"CreateSnapshot", "CreateSnapshots", "DeleteSnapshot", "CreateVolume", "DeleteVolume", "DeregisterImage", "ModifySnapshotAttribute"})
+  for (const char* known : {"CreateSnapshot", "CreateSnapshots", "DeleteSnapshot", "CreateVolume", "DeleteVolume", "DeregisterImage",
+                            "ModifySnapshotAttribute"})
     if (op == known) return {100, 5};
   if (op == "CreateTags" || op == "DeleteTags") return {100, 10};
   if (op.starts_with("Describe") || op.starts_with("List") || op.starts_with("Get")) {
-    const bool plain = !call.input.find("Filters") && !call.input.find("MaxResults") && !call.input.find("SnapshotIds") && !call.input.find("VolumeIds");
+    const bool plain =
+        !call.input.find("Filters") && !call.input.find("MaxResults") && !call.input.find("SnapshotIds") && !call.input.find("VolumeIds");
     if (plain && (op == "DescribeSnapshots" || op == "DescribeVolumes" || op == "DescribeInstances")) return {50, 10};
     return {100, 20};
   }
@@ -32,18 +34,22 @@ Result<Behaviour> Behaviour::from_json(const Json& json) {
   Behaviour b;
   for (const auto& [name, value] : json.as_object()) {
     const std::pair<const char*, double*> fractions[] = {
-        {"used_fraction", &b.used_fraction}, {"daily_change", &b.daily_change},   {"fail_throttle", &b.fail_throttle}, {"fail_call", &b.fail_call},
-        {"lose_reply", &b.lose_reply},       {"fail_snapshot", &b.fail_snapshot}, {"fail_copy", &b.fail_copy},         {"drop_event", &b.drop_event},
-        {"duplicate_event", &b.duplicate_event}, {"delay_event", &b.delay_event}};
-    const std::pair<const char*, std::int64_t*> counts[] = {{"mib_per_second", &b.mib_per_second}, {"copy_limit", &b.copy_limit}, {"pending_per_volume", &b.pending_per_volume}};
-    const std::pair<const char*, Duration*> spans[] = {
-        {"snapshot_overhead_seconds", &b.snapshot_overhead}, {"copy_overhead_seconds", &b.copy_overhead}, {"max_event_delay_seconds", &b.max_event_delay}};
+        {"used_fraction", &b.used_fraction}, {"daily_change", &b.daily_change}, {"fail_throttle", &b.fail_throttle},
+        {"fail_call", &b.fail_call},         {"lose_reply", &b.lose_reply},     {"fail_snapshot", &b.fail_snapshot},
+        {"fail_copy", &b.fail_copy},         {"drop_event", &b.drop_event},     {"duplicate_event", &b.duplicate_event},
+        {"delay_event", &b.delay_event}};
+    const std::pair<const char*, std::int64_t*> counts[] = {
+        {"mib_per_second", &b.mib_per_second}, {"copy_limit", &b.copy_limit}, {"pending_per_volume", &b.pending_per_volume}};
+    const std::pair<const char*, Duration*> spans[] = {{"snapshot_overhead_seconds", &b.snapshot_overhead},
+                                                       {"copy_overhead_seconds", &b.copy_overhead},
+                                                       {"max_event_delay_seconds", &b.max_event_delay}};
     bool known = name == "throttling";
     if (known) b.throttling = value.bool_or(true);
     for (const auto& [field, target] : fractions)
       if (name == field) {
         known = true;
-        if (!value.is_number() || value.as_double() < 0 || value.as_double() > 1) return invalid(fmt::format("'{}' must be a number from 0 to 1", name));
+        if (!value.is_number() || value.as_double() < 0 || value.as_double() > 1)
+          return invalid(fmt::format("'{}' must be a number from 0 to 1", name));
         *target = value.as_double();
       }
     for (const auto& [field, target] : counts)
@@ -81,17 +87,24 @@ Ec2::Ec2(Environment& env, Behaviour behaviour) : Service("ec2", env), behaviour
       });
       if (!pass) return std::unexpected(pass.error());
       if (*pass)
-        out.push_back(Json::object({{"RegionName", r.name}, {"Endpoint", fmt::format("ec2.{}.amazonaws.com", r.name)}, {"OptInStatus", r.opt_in ? "opted-in" : "opt-in-not-required"}}));
+        out.push_back(Json::object({{"RegionName", r.name},
+                                    {"Endpoint", fmt::format("ec2.{}.amazonaws.com", r.name)},
+                                    {"OptInStatus", r.opt_in ? "opted-in" : "opt-in-not-required"}}));
     }
     for (const Json& name : call.input["RegionNames"].items())
-      if (!is_region(name.string_or())) return cloud::error("InvalidParameterValue", fmt::format("Invalid region names: {}", name.string_or()));
+      if (!is_region(name.string_or()))
+        return cloud::error("InvalidParameterValue", fmt::format("Invalid region names: {}", name.string_or()));
     return Json::object({{"Regions", std::move(out)}});
   });
   on("DescribeAvailabilityZones", [](const Call& call) -> Reply {
     Json::Array out;
     for (const char zone : {'a', 'b', 'c'})
-      out.push_back(Json::object({{"ZoneName", call.region + zone}, {"ZoneId", fmt::format("{}-az{}", call.region, zone - 'a' + 1)}, {"RegionName", call.region},
-                                  {"State", "available"}, {"ZoneType", "availability-zone"}, {"OptInStatus", "opt-in-not-required"}}));
+      out.push_back(Json::object({{"ZoneName", call.region + zone},
+                                  {"ZoneId", fmt::format("{}-az{}", call.region, zone - 'a' + 1)},
+                                  {"RegionName", call.region},
+                                  {"State", "available"},
+                                  {"ZoneType", "availability-zone"},
+                                  {"OptInStatus", "opt-in-not-required"}}));
     return Json::object({{"AvailabilityZones", std::move(out)}});
   });
 }
@@ -116,7 +129,8 @@ Task<Reply> Ec2::handle(Call call) {
   if (auto allowed = throttle(call); !allowed) co_return std::unexpected(allowed.error());
   const auto internal = [] { return cloud::error("InternalError", "An internal error has occurred", 500); };
   if (env_.loop.entropy().chance(behaviour_.fail_call)) co_return internal();
-  if (call.input["DryRun"].bool_or(false)) co_return cloud::error("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412);
+  if (call.input["DryRun"].bool_or(false))
+    co_return cloud::error("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412);
   Reply reply = co_await Service::handle(std::move(call));
   if (reply && env_.loop.entropy().chance(behaviour_.lose_reply)) co_return internal();
   co_return reply;
@@ -135,8 +149,16 @@ std::vector<cloud::Snapshot> Ec2::inspect(const std::string& region) const {
   std::vector<cloud::Snapshot> out;
   for (const auto& [id, s] : snapshots_)
     if (s.region == region && !s.deleted && s.state != "recoverable")
-      out.push_back({.id = id, .volume_id = s.volume_id, .state = s.state, .state_message = s.state_message, .description = s.description, .owner_id = s.owner, .started = s.started,
-                     .size_gib = s.size_gib, .encrypted = s.encrypted, .tags = cloud::tags_of(s.tags)});
+      out.push_back({.id = id,
+                     .volume_id = s.volume_id,
+                     .state = s.state,
+                     .state_message = s.state_message,
+                     .description = s.description,
+                     .owner_id = s.owner,
+                     .started = s.started,
+                     .size_gib = s.size_gib,
+                     .encrypted = s.encrypted,
+                     .tags = cloud::tags_of(s.tags)});
   return out;
 }
 
@@ -146,9 +168,11 @@ std::map<std::string, std::int64_t> Ec2::owned_bytes(const std::string& region) 
     if (s.region == region && s.state == "completed") lineages[s.lineage].push_back(&s);
   std::map<std::string, std::int64_t> out;
   for (auto& [lineage, chain] : lineages) {
-    std::sort(chain.begin(), chain.end(), [](const Snapshot* a, const Snapshot* b) { return std::pair(a->started, a->id) < std::pair(b->started, b->id); });
+    std::sort(chain.begin(), chain.end(),
+              [](const Snapshot* a, const Snapshot* b) { return std::pair(a->started, a->id) < std::pair(b->started, b->id); });
     const BlockMap nothing;
-    for (std::size_t i = 0; i < chain.size(); ++i) out[chain[i]->id] = chain[i]->content->changed_since(i ? *chain[i - 1]->content : nothing) * kBlockBytes;
+    for (std::size_t i = 0; i < chain.size(); ++i)
+      out[chain[i]->id] = chain[i]->content->changed_since(i ? *chain[i - 1]->content : nothing) * kBlockBytes;
   }
   return out;
 }

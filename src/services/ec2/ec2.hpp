@@ -15,19 +15,19 @@ namespace snapward::services::ec2 {
 
 // How the simulated cloud behaves; faults are probabilities in [0, 1].
 struct Behaviour {
-  bool throttling = true;                  // AWS's token buckets
+  bool throttling = true;  // AWS's token buckets
   Duration snapshot_overhead = std::chrono::seconds(2), copy_overhead = std::chrono::seconds(3);
-  std::int64_t mib_per_second = 4096;      // how fast changed blocks move
-  double used_fraction = 0.6;              // of a fresh volume
-  double daily_change = 0.03;              // of a volume's blocks
-  std::int64_t copy_limit = 20;            // per destination region
-  std::int64_t pending_per_volume = 5;     // 1 for st1 and sc1
+  std::int64_t mib_per_second = 4096;   // how fast changed blocks move
+  double used_fraction = 0.6;           // of a fresh volume
+  double daily_change = 0.03;           // of a volume's blocks
+  std::int64_t copy_limit = 20;         // per destination region
+  std::int64_t pending_per_volume = 5;  // 1 for st1 and sc1
 
-  double fail_throttle = 0;   // any call: RequestLimitExceeded
-  double fail_call = 0;       // any call: InternalError, nothing done
-  double lose_reply = 0;      // any call: done, but the answer is InternalError
-  double fail_snapshot = 0;   // a snapshot ends in error
-  double fail_copy = 0;       // a copy ends in error, as an inaccessible KMS key makes it
+  double fail_throttle = 0;  // any call: RequestLimitExceeded
+  double fail_call = 0;      // any call: InternalError, nothing done
+  double lose_reply = 0;     // any call: done, but the answer is InternalError
+  double fail_snapshot = 0;  // a snapshot ends in error
+  double fail_copy = 0;      // a copy ends in error, as an inaccessible KMS key makes it
   double drop_event = 0, duplicate_event = 0, delay_event = 0;
   Duration max_event_delay = std::chrono::minutes(10);
 

@@ -46,7 +46,9 @@ struct Ec2Test : testing::Test {
     return s ? s->state : "gone";
   }
   std::string copy(const std::string& source, const std::string& more = "") {
-    return std::string(w.must("ec2", "CopySnapshot", R"x({"SourceRegion":"us-west-2","SourceSnapshotId":")x" + source + "\"" + more + "}", TestWorld::kDr)["SnapshotId"].string_or());
+    return std::string(w.must("ec2", "CopySnapshot", R"x({"SourceRegion":"us-west-2","SourceSnapshotId":")x" + source + "\"" + more + "}",
+                              TestWorld::kDr)["SnapshotId"]
+                           .string_or());
   }
 };
 
@@ -81,18 +83,28 @@ TEST_F(Ec2Test, TheSecondSnapshotMovesOnlyWhatChanged) {
 
 TEST_F(Ec2Test, ErrorsAreAwsErrors) {
   const std::string v = w.volume();
-  EXPECT_EQ(w.refusal("ec2", "DescribeSnapshots", R"x({"SnapshotIds":["snap-00000000000000001"]})x"), "InvalidSnapshot.NotFound: The snapshot 'snap-00000000000000001' does not exist.");
-  EXPECT_EQ(w.refusal("ec2", "DeleteSnapshot", R"x({"SnapshotId":"nonsense"})x"), "InvalidSnapshotID.Malformed: Invalid id: \"nonsense\" (expecting \"snap-...\")");
-  EXPECT_EQ(w.refusal("ec2", "CreateSnapshot", R"x({"VolumeId":"vol-00000000000000001"})x"), "InvalidVolume.NotFound: The volume 'vol-00000000000000001' does not exist.");
-  EXPECT_EQ(w.refusal("ec2", "CreateSnapshot", R"x({"VolumeId":")x" + v + R"x("})x", TestWorld::kDr), "InvalidVolume.NotFound: The volume '" + v + "' does not exist.");
-  EXPECT_EQ(w.refusal("ec2", "CreateVolume", R"x({"AvailabilityZone":"us-east-2a","Size":1})x"), "InvalidParameterValue: Invalid availability zone: [us-east-2a]");
-  EXPECT_EQ(w.refusal("ec2", "CreateVolume", R"x({"AvailabilityZone":"us-west-2a"})x"), "MissingParameter: The request must contain the parameter size/snapshot");
-  EXPECT_EQ(w.refusal("ec2", "CreateTags", R"x({"Resources":[")x" + v + R"x("],"Tags":[{"Key":"aws:x","Value":"1"}]})x"), "InvalidParameterValue: Tag keys starting with 'aws:' are reserved for internal use: 'aws:x'");
-  EXPECT_EQ(w.refusal("ec2", "DescribeSnapshots", R"x({"Filters":[{"Name":"colour","Values":["red"]}]})x"), "accepted");  // nothing to filter yet
+  EXPECT_EQ(w.refusal("ec2", "DescribeSnapshots", R"x({"SnapshotIds":["snap-00000000000000001"]})x"),
+            "InvalidSnapshot.NotFound: The snapshot 'snap-00000000000000001' does not exist.");
+  EXPECT_EQ(w.refusal("ec2", "DeleteSnapshot", R"x({"SnapshotId":"nonsense"})x"),
+            "InvalidSnapshotID.Malformed: Invalid id: \"nonsense\" (expecting \"snap-...\")");
+  EXPECT_EQ(w.refusal("ec2", "CreateSnapshot", R"x({"VolumeId":"vol-00000000000000001"})x"),
+            "InvalidVolume.NotFound: The volume 'vol-00000000000000001' does not exist.");
+  EXPECT_EQ(w.refusal("ec2", "CreateSnapshot", R"x({"VolumeId":")x" + v + R"x("})x", TestWorld::kDr),
+            "InvalidVolume.NotFound: The volume '" + v + "' does not exist.");
+  EXPECT_EQ(w.refusal("ec2", "CreateVolume", R"x({"AvailabilityZone":"us-east-2a","Size":1})x"),
+            "InvalidParameterValue: Invalid availability zone: [us-east-2a]");
+  EXPECT_EQ(w.refusal("ec2", "CreateVolume", R"x({"AvailabilityZone":"us-west-2a"})x"),
+            "MissingParameter: The request must contain the parameter size/snapshot");
+  EXPECT_EQ(w.refusal("ec2", "CreateTags", R"x({"Resources":[")x" + v + R"x("],"Tags":[{"Key":"aws:x","Value":"1"}]})x"),
+            "InvalidParameterValue: Tag keys starting with 'aws:' are reserved for internal use: 'aws:x'");
+  EXPECT_EQ(w.refusal("ec2", "DescribeSnapshots", R"x({"Filters":[{"Name":"colour","Values":["red"]}]})x"),
+            "accepted");  // nothing to filter yet
   w.snapshot(v);
-  EXPECT_EQ(w.refusal("ec2", "DescribeSnapshots", R"x({"Filters":[{"Name":"colour","Values":["red"]}]})x"), "InvalidParameterValue: The filter 'colour' is invalid");
+  EXPECT_EQ(w.refusal("ec2", "DescribeSnapshots", R"x({"Filters":[{"Name":"colour","Values":["red"]}]})x"),
+            "InvalidParameterValue: The filter 'colour' is invalid");
   EXPECT_EQ(w.refusal("ec2", "DescribeSnapshots", R"x({"NextToken":"???"})x"), "InvalidNextToken: The token is invalid.");
-  EXPECT_EQ(w.refusal("ec2", "DescribeSnapshots", R"x({"MaxResults":1})x"), "InvalidParameterValue: Value ( 1 ) for parameter maxResults is invalid. Expecting a value greater than or equal to 5.");
+  EXPECT_EQ(w.refusal("ec2", "DescribeSnapshots", R"x({"MaxResults":1})x"),
+            "InvalidParameterValue: Value ( 1 ) for parameter maxResults is invalid. Expecting a value greater than or equal to 5.");
   const auto dry = w.call("ec2", "CreateSnapshot", R"x({"VolumeId":")x" + v + R"x(","DryRun":true})x");
   ASSERT_FALSE(dry);
   EXPECT_EQ(dry.error().code, "DryRunOperation");
@@ -105,12 +117,16 @@ TEST_F(Ec2Test, ErrorsAreAwsErrors) {
 TEST_F(Ec2Test, FiltersPagesAndWildcards) {
   const std::string v = w.volume(), other = w.volume();
   for (int i = 0; i < 5; ++i) {
-    w.must("ec2", "CreateSnapshot", R"x({"VolumeId":")x" + v + R"x(","Description":"nightly )x" + std::to_string(i) + R"x(","TagSpecifications":[{"ResourceType":"snapshot","Tags":[{"Key":"n","Value":")x" + std::to_string(i) + R"x("}]}]})x");
+    w.must("ec2", "CreateSnapshot",
+           R"x({"VolumeId":")x" + v + R"x(","Description":"nightly )x" + std::to_string(i) +
+               R"x(","TagSpecifications":[{"ResourceType":"snapshot","Tags":[{"Key":"n","Value":")x" + std::to_string(i) + R"x("}]}]})x");
     w.advance(1min);
   }
   w.snapshot(other);
   w.advance(1min);
-  const auto count = [&](const std::string& filters) { return w.must("ec2", "DescribeSnapshots", R"x({"OwnerIds":["self"],"Filters":)x" + filters + "}")["Snapshots"].items().size(); };
+  const auto count = [&](const std::string& filters) {
+    return w.must("ec2", "DescribeSnapshots", R"x({"OwnerIds":["self"],"Filters":)x" + filters + "}")["Snapshots"].items().size();
+  };
   EXPECT_EQ(count(R"x([{"Name":"volume-id","Values":[")x" + v + R"x("]}])x"), 5U);
   EXPECT_EQ(count(R"x([{"Name":"description","Values":["nightly ?"]}])x"), 5U);
   EXPECT_EQ(count(R"x([{"Name":"tag:n","Values":["1","2"]}])x"), 2U);
@@ -121,7 +137,8 @@ TEST_F(Ec2Test, FiltersPagesAndWildcards) {
   std::string token;
   int pages = 0;
   do {
-    const Json page = w.must("ec2", "DescribeSnapshots", R"x({"MaxResults":5)x" + (token.empty() ? "" : R"x(,"NextToken":")x" + token + '"') + "}");
+    const Json page =
+        w.must("ec2", "DescribeSnapshots", R"x({"MaxResults":5)x" + (token.empty() ? "" : R"x(,"NextToken":")x" + token + '"') + "}");
     for (const Json& s : page["Snapshots"].items()) seen.emplace(s["SnapshotId"].string_or());
     token = page["NextToken"].string_or();
     ++pages;
@@ -145,7 +162,9 @@ TEST_F(Ec2Test, ACopyIsANewSnapshotWithAnArbitraryVolumeAndNoTags) {
   EXPECT_EQ(found->state, "completed");
   EXPECT_EQ(found->volume_id, "vol-ffffffff");
   EXPECT_TRUE(found->tags.empty());
-  EXPECT_EQ(w.refusal("ec2", "CopySnapshot", R"x({"SourceRegion":"us-west-2","SourceSnapshotId":"snap-00000000000000009"})x", TestWorld::kDr), "InvalidSnapshot.NotFound: The snapshot 'snap-00000000000000009' does not exist.");
+  EXPECT_EQ(
+      w.refusal("ec2", "CopySnapshot", R"x({"SourceRegion":"us-west-2","SourceSnapshotId":"snap-00000000000000009"})x", TestWorld::kDr),
+      "InvalidSnapshot.NotFound: The snapshot 'snap-00000000000000009' does not exist.");
 }
 
 TEST_F(Ec2Test, TwentyCopiesAtATimeAndNoMore) {
@@ -153,8 +172,9 @@ TEST_F(Ec2Test, TwentyCopiesAtATimeAndNoMore) {
   for (int i = 0; i < 21; ++i) sources.push_back(w.snapshot(w.volume()));
   w.advance(1min);
   for (int i = 0; i < 20; ++i) copy(sources[static_cast<std::size_t>(i)]);
-  EXPECT_EQ(w.refusal("ec2", "CopySnapshot", R"x({"SourceRegion":"us-west-2","SourceSnapshotId":")x" + sources[20] + R"x("})x", TestWorld::kDr),
-            "ResourceLimitExceeded: Too many snapshot copies in progress. The limit is 20 for this destination region.");
+  EXPECT_EQ(
+      w.refusal("ec2", "CopySnapshot", R"x({"SourceRegion":"us-west-2","SourceSnapshotId":")x" + sources[20] + R"x("})x", TestWorld::kDr),
+      "ResourceLimitExceeded: Too many snapshot copies in progress. The limit is 20 for this destination region.");
   w.advance(1min);
   copy(sources[20]);
 }
@@ -178,8 +198,12 @@ TEST_F(Ec2Test, FivePendingSnapshotsOfAVolume) {
 TEST_F(Ec2Test, ImagesPinTheirSnapshotsEvenWhenDisabled) {
   const std::string s = w.snapshot(w.volume());
   w.advance(1min);
-  const std::string ami(w.must("ec2", "RegisterImage", R"x({"Name":"a","BlockDeviceMappings":[{"DeviceName":"/dev/xvda","Ebs":{"SnapshotId":")x" + s + R"x("}}]})x")["ImageId"].string_or());
-  EXPECT_EQ(w.refusal("ec2", "DeleteSnapshot", R"x({"SnapshotId":")x" + s + "\"}"), "InvalidSnapshot.InUse: The snapshot " + s + " is currently in use by " + ami);
+  const std::string ami(
+      w.must("ec2", "RegisterImage",
+             R"x({"Name":"a","BlockDeviceMappings":[{"DeviceName":"/dev/xvda","Ebs":{"SnapshotId":")x" + s + R"x("}}]})x")["ImageId"]
+          .string_or());
+  EXPECT_EQ(w.refusal("ec2", "DeleteSnapshot", R"x({"SnapshotId":")x" + s + "\"}"),
+            "InvalidSnapshot.InUse: The snapshot " + s + " is currently in use by " + ami);
   w.must("ec2", "DisableImage", R"x({"ImageId":")x" + ami + "\"}");
   EXPECT_TRUE(w.refusal("ec2", "DeleteSnapshot", R"x({"SnapshotId":")x" + s + "\"}").starts_with("InvalidSnapshot.InUse"));
   w.must("ec2", "DeregisterImage", R"x({"ImageId":")x" + ami + "\"}");
@@ -200,7 +224,8 @@ TEST_F(Ec2Test, LocksHold) {
 }
 
 TEST_F(Ec2Test, TheRecycleBinGivesBack) {
-  w.must("rbin", "CreateRule", R"x({"ResourceType":"EBS_SNAPSHOT","RetentionPeriod":{"RetentionPeriodValue":7,"RetentionPeriodUnit":"DAYS"}})x");
+  w.must("rbin", "CreateRule",
+         R"x({"ResourceType":"EBS_SNAPSHOT","RetentionPeriod":{"RetentionPeriodValue":7,"RetentionPeriodUnit":"DAYS"}})x");
   const std::string v = w.volume(), kept = w.snapshot(v), lost = w.snapshot(v);
   w.advance(1min);
   for (const auto& id : {kept, lost}) w.must("ec2", "DeleteSnapshot", R"x({"SnapshotId":")x" + id + "\"}");
@@ -221,12 +246,14 @@ TEST_F(Ec2Test, DeletingAPendingSnapshotLetsItCompleteFirst) {
 }
 
 TEST_F(Ec2Test, InstancesAreSnapshottedTogether) {
-  const Json run = w.must("ec2", "RunInstances", R"x({"MinCount":1,"MaxCount":1,"BlockDeviceMappings":[{"DeviceName":"/dev/sdf","Ebs":{"VolumeSize":20}}]})x");
+  const Json run = w.must("ec2", "RunInstances",
+                          R"x({"MinCount":1,"MaxCount":1,"BlockDeviceMappings":[{"DeviceName":"/dev/sdf","Ebs":{"VolumeSize":20}}]})x");
   const std::string instance(run["Instances"].items()[0]["InstanceId"].string_or());
   const Json both = w.must("ec2", "CreateSnapshots", R"x({"InstanceSpecification":{"InstanceId":")x" + instance + "\"}}");
   EXPECT_EQ(both["Snapshots"].items().size(), 2U);
   w.advance(1min);
-  const Json data = w.must("ec2", "CreateSnapshots", R"x({"InstanceSpecification":{"InstanceId":")x" + instance + R"x(","ExcludeBootVolume":true}})x");
+  const Json data =
+      w.must("ec2", "CreateSnapshots", R"x({"InstanceSpecification":{"InstanceId":")x" + instance + R"x(","ExcludeBootVolume":true}})x");
   EXPECT_EQ(data["Snapshots"].items().size(), 1U);
 }
 
@@ -260,8 +287,11 @@ TEST_F(Ec2Test, EventsAreAsDocumented) {
   EXPECT_EQ(event["region"].string_or(), "us-west-2");
   EXPECT_EQ(event["account"].string_or(), "123456789012");
   EXPECT_EQ(event["resources"].items()[0].string_or(), "arn:aws:ec2::us-west-2:snapshot/" + s);
-  EXPECT_EQ(event["detail"].dump(), R"x({"event":"createSnapshot","result":"succeeded","cause":"","request-id":"","snapshot_id":"arn:aws:ec2::us-west-2:snapshot/)x" + s +
-                                        R"x(","source":"arn:aws:ec2::us-west-2:volume/)x" + v + R"x(","startTime":"2026-01-01T00:00:00Z","endTime":"2026-01-01T00:00:03Z"})x");
+  EXPECT_EQ(
+      event["detail"].dump(),
+      R"x({"event":"createSnapshot","result":"succeeded","cause":"","request-id":"","snapshot_id":"arn:aws:ec2::us-west-2:snapshot/)x" + s +
+          R"x(","source":"arn:aws:ec2::us-west-2:volume/)x" + v +
+          R"x(","startTime":"2026-01-01T00:00:00Z","endTime":"2026-01-01T00:00:03Z"})x");
 }
 
 TEST_F(Ec2Test, EverythingSurvivesARestart) {

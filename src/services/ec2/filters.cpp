@@ -24,9 +24,10 @@ std::expected<bool, cloud::Error> passes(const Json& filters, const Json& tags, 
     }
     if (!have) return cloud::error("InvalidParameterValue", fmt::format("The filter '{}' is invalid", name));
     const auto& wanted = filter["Values"].items();
-    all = all && std::any_of(have->begin(), have->end(), [&](const std::string& value) {
-            return std::any_of(wanted.begin(), wanted.end(), [&](const Json& pattern) { return wildcard_match(pattern.string_or(), value); });
-          });
+    all =
+        all && std::any_of(have->begin(), have->end(), [&](const std::string& value) {
+          return std::any_of(wanted.begin(), wanted.end(), [&](const Json& pattern) { return wildcard_match(pattern.string_or(), value); });
+        });
   }
   return all;
 }
@@ -41,7 +42,9 @@ std::expected<Page, cloud::Error> paginate(const Json& input, const std::vector<
   if (const Json* max = input.find("MaxResults")) {
     const std::int64_t n = max->integer_or(0);
     if (n < least)
-      return cloud::error("InvalidParameterValue", fmt::format("Value ( {} ) for parameter maxResults is invalid. Expecting a value greater than or equal to {}.", n, least));
+      return cloud::error(
+          "InvalidParameterValue",
+          fmt::format("Value ( {} ) for parameter maxResults is invalid. Expecting a value greater than or equal to {}.", n, least));
     if (page.from + static_cast<std::size_t>(std::min(n, most)) < ids.size()) {
       page.to = page.from + static_cast<std::size_t>(std::min(n, most));
       page.next_token = page_token(ids[page.to]);

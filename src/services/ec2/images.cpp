@@ -27,7 +27,8 @@ Reply Ec2::register_image(const Call& call) {
   image.description = call.input["Description"].string_or();
   image.root_device = call.input["RootDeviceName"].string_or("/dev/xvda");
   for (const auto& [id, other] : images_)
-    if (other.region == call.region && other.name == image.name) return cloud::error("InvalidAMIName.Duplicate", fmt::format("AMI name {} is already in use by AMI {}", image.name, id));
+    if (other.region == call.region && other.name == image.name)
+      return cloud::error("InvalidAMIName.Duplicate", fmt::format("AMI name {} is already in use by AMI {}", image.name, id));
   for (const Json& m : call.input["BlockDeviceMappings"].items())
     if (const Json* id = m["Ebs"].find("SnapshotId")) {
       const auto s = find_snapshot(call.region, std::string(id->string_or()));
@@ -49,7 +50,8 @@ Reply Ec2::register_image(const Call& call) {
 Reply Ec2::create_image(const Call& call) {
   const std::string instance(call.input["InstanceId"].string_or());
   const auto i = instances_.find(instance);
-  if (i == instances_.end() || i->second.region != call.region) return cloud::error("InvalidInstanceID.NotFound", fmt::format("The instance ID '{}' does not exist", instance));
+  if (i == instances_.end() || i->second.region != call.region)
+    return cloud::error("InvalidInstanceID.NotFound", fmt::format("The instance ID '{}' does not exist", instance));
   Image image;
   image.id = "ami-0" + env_.loop.entropy().hex(16);
   image.region = call.region;
@@ -64,7 +66,9 @@ Reply Ec2::create_image(const Call& call) {
       auto s = snapshot_of(v, fmt::format("Created by CreateImage({}) for {}", instance, image.id), Json(Json::Array{}));
       if (!s) return std::unexpected(s.error());
       image.snapshot_ids.push_back((*s)->id);
-      mappings.push_back(Json::object({{"DeviceName", a.device}, {"Ebs", Json::object({{"SnapshotId", (*s)->id}, {"VolumeSize", v.size_gib}, {"VolumeType", v.type}})}}));
+      mappings.push_back(
+          Json::object({{"DeviceName", a.device},
+                        {"Ebs", Json::object({{"SnapshotId", (*s)->id}, {"VolumeSize", v.size_gib}, {"VolumeType", v.type}})}}));
     }
   image.mappings = Json(std::move(mappings));
   save("images", image.id, image.to_row());
@@ -75,7 +79,8 @@ Reply Ec2::create_image(const Call& call) {
 Reply Ec2::deregister_image(const Call& call) {
   const std::string id(call.input["ImageId"].string_or());
   const auto image = images_.find(id);
-  if (image == images_.end() || image->second.region != call.region) return cloud::error("InvalidAMIID.NotFound", fmt::format("The image id '[{}]' does not exist", id));
+  if (image == images_.end() || image->second.region != call.region)
+    return cloud::error("InvalidAMIID.NotFound", fmt::format("The image id '[{}]' does not exist", id));
   drop("images", id);
   images_.erase(image);
   return Json(Json::Object{});
@@ -84,7 +89,8 @@ Reply Ec2::deregister_image(const Call& call) {
 Reply Ec2::disable_image(const Call& call) {
   const std::string id(call.input["ImageId"].string_or());
   const auto image = images_.find(id);
-  if (image == images_.end() || image->second.region != call.region) return cloud::error("InvalidAMIID.NotFound", fmt::format("The image id '[{}]' does not exist", id));
+  if (image == images_.end() || image->second.region != call.region)
+    return cloud::error("InvalidAMIID.NotFound", fmt::format("The image id '[{}]' does not exist", id));
   image->second.state = call.operation == "DisableImage" ? "disabled" : "available";
   save("images", id, image->second.to_row());
   return Json::object({{"Return", true}});
@@ -94,20 +100,30 @@ Reply Ec2::describe_images(const Call& call) {
   Json::Array out;
   const auto& wanted = call.input["ImageIds"].items();
   for (const Json& id : wanted)
-    if (!images_.contains(id.string_or())) return cloud::error("InvalidAMIID.NotFound", fmt::format("The image id '[{}]' does not exist", id.string_or()));
+    if (!images_.contains(id.string_or()))
+      return cloud::error("InvalidAMIID.NotFound", fmt::format("The image id '[{}]' does not exist", id.string_or()));
   for (const auto& [id, image] : images_) {
     if (image.region != call.region || (!wanted.empty() && std::find(wanted.begin(), wanted.end(), Json(id)) == wanted.end())) continue;
-    const auto pass = passes(call.input["Filters"], image.tags, [&, &i = image](const std::string& name) -> std::optional<std::vector<std::string>> {
-      if (name == "image-id") return std::vector{i.id};
-      if (name == "name") return std::vector{i.name};
-      if (name == "state") return std::vector{i.state};
-      if (name == "block-device-mapping.snapshot-id") return i.snapshot_ids;
-      return std::nullopt;
-    });
+    const auto pass =
+        passes(call.input["Filters"], image.tags, [&, &i = image](const std::string& name) -> std::optional<std::vector<std::string>> {
+          if (name == "image-id") return std::vector{i.id};
+          if (name == "name") return std::vector{i.name};
+          if (name == "state") return std::vector{i.state};
+          if (name == "block-device-mapping.snapshot-id") return i.snapshot_ids;
+          return std::nullopt;
+        });
     if (!pass) return std::unexpected(pass.error());
     if (!*pass) continue;
-    Json::Object json{{"ImageId", id}, {"Name", image.name}, {"Description", image.description}, {"State", image.state}, {"OwnerId", env_.account}, {"Public", false},
-                      {"CreationDate", iso_millis(image.created)}, {"RootDeviceName", image.root_device}, {"RootDeviceType", "ebs"}, {"BlockDeviceMappings", image.mappings}};
+    Json::Object json{{"ImageId", id},
+                      {"Name", image.name},
+                      {"Description", image.description},
+                      {"State", image.state},
+                      {"OwnerId", env_.account},
+                      {"Public", false},
+                      {"CreationDate", iso_millis(image.created)},
+                      {"RootDeviceName", image.root_device},
+                      {"RootDeviceType", "ebs"},
+                      {"BlockDeviceMappings", image.mappings}};
     if (!image.tags.items().empty()) json.set("Tags", image.tags);
     out.emplace_back(std::move(json));
   }

@@ -11,10 +11,25 @@ std::string text(const Json& json) { return std::string(json.string_or()); }
 Json Volume::to_row() const {
   Json::Array attached;
   for (const auto& a : attachments)
-    attached.push_back(Json::object({{"instance", a.instance_id}, {"device", a.device}, {"at", millis(a.at)}, {"delete", a.delete_on_termination}}));
-  return Json::object({{"id", id}, {"region", region}, {"zone", zone}, {"type", type}, {"snapshot", snapshot_id}, {"kms", kms_key_id}, {"size", size_gib}, {"iops", iops},
-                       {"throughput", throughput}, {"encrypted", encrypted}, {"created", millis(created)}, {"last_write", millis(last_write)}, {"attachments", std::move(attached)},
-                       {"tags", tags}, {"content", content->to_json()}, {"lineage", lineage}, {"extra", extra}});
+    attached.push_back(
+        Json::object({{"instance", a.instance_id}, {"device", a.device}, {"at", millis(a.at)}, {"delete", a.delete_on_termination}}));
+  return Json::object({{"id", id},
+                       {"region", region},
+                       {"zone", zone},
+                       {"type", type},
+                       {"snapshot", snapshot_id},
+                       {"kms", kms_key_id},
+                       {"size", size_gib},
+                       {"iops", iops},
+                       {"throughput", throughput},
+                       {"encrypted", encrypted},
+                       {"created", millis(created)},
+                       {"last_write", millis(last_write)},
+                       {"attachments", std::move(attached)},
+                       {"tags", tags},
+                       {"content", content->to_json()},
+                       {"lineage", lineage},
+                       {"extra", extra}});
 }
 
 Volume Volume::from_row(const Json& r) {
@@ -31,7 +46,8 @@ Volume Volume::from_row(const Json& r) {
   v.encrypted = r["encrypted"].bool_or(false);
   v.created = instant(r["created"]);
   v.last_write = instant(r["last_write"]);
-  for (const Json& a : r["attachments"].items()) v.attachments.push_back({text(a["instance"]), text(a["device"]), instant(a["at"]), a["delete"].bool_or(false)});
+  for (const Json& a : r["attachments"].items())
+    v.attachments.push_back({text(a["instance"]), text(a["device"]), instant(a["at"]), a["delete"].bool_or(false)});
   v.tags = r["tags"];
   v.content = std::make_shared<BlockMap>(BlockMap::from_json(r["content"]));
   v.lineage = text(r["lineage"]);
@@ -40,14 +56,38 @@ Volume Volume::from_row(const Json& r) {
 }
 
 Json Snapshot::to_row() const {
-  Json::Object out{{"id", id}, {"region", region}, {"volume", volume_id}, {"description", description}, {"state", state}, {"message", state_message}, {"kms", kms_key_id},
-                   {"owner", owner}, {"size", size_gib}, {"encrypted", encrypted}, {"started", millis(started)}, {"completes", millis(completes)}, {"completed", millis(completed)},
-                   {"tags", tags}, {"content", content->to_json()}, {"lineage", lineage}, {"transferred", transferred_blocks}, {"source_region", source_region},
-                   {"source", source_id}, {"incremental", incremental}, {"failure", failure}, {"deleted", deleted}, {"batch", batch},
-                   {"bin_entered", millis(bin_entered)}, {"bin_exits", millis(bin_exits)}};
+  Json::Object out{{"id", id},
+                   {"region", region},
+                   {"volume", volume_id},
+                   {"description", description},
+                   {"state", state},
+                   {"message", state_message},
+                   {"kms", kms_key_id},
+                   {"owner", owner},
+                   {"size", size_gib},
+                   {"encrypted", encrypted},
+                   {"started", millis(started)},
+                   {"completes", millis(completes)},
+                   {"completed", millis(completed)},
+                   {"tags", tags},
+                   {"content", content->to_json()},
+                   {"lineage", lineage},
+                   {"transferred", transferred_blocks},
+                   {"source_region", source_region},
+                   {"source", source_id},
+                   {"incremental", incremental},
+                   {"failure", failure},
+                   {"deleted", deleted},
+                   {"batch", batch},
+                   {"bin_entered", millis(bin_entered)},
+                   {"bin_exits", millis(bin_exits)}};
   if (!lock.mode.empty())
-    out.set("lock", Json::object({{"mode", lock.mode}, {"created", millis(lock.created)}, {"cool_off_ends", millis(lock.cool_off_ends)}, {"expires", millis(lock.expires)},
-                                  {"days", lock.duration_days}, {"hours", lock.cool_off_hours}}));
+    out.set("lock", Json::object({{"mode", lock.mode},
+                                  {"created", millis(lock.created)},
+                                  {"cool_off_ends", millis(lock.cool_off_ends)},
+                                  {"expires", millis(lock.expires)},
+                                  {"days", lock.duration_days},
+                                  {"hours", lock.cool_off_hours}}));
   return out;
 }
 
@@ -79,15 +119,24 @@ Snapshot Snapshot::from_row(const Json& r) {
   s.bin_entered = instant(r["bin_entered"]);
   s.bin_exits = instant(r["bin_exits"]);
   if (const Json* lock = r.find("lock"))
-    s.lock = {text((*lock)["mode"]), instant((*lock)["created"]), instant((*lock)["cool_off_ends"]), instant((*lock)["expires"]), (*lock)["days"].integer_or(0), (*lock)["hours"].integer_or(0)};
+    s.lock = {text((*lock)["mode"]),       instant((*lock)["created"]),   instant((*lock)["cool_off_ends"]),
+              instant((*lock)["expires"]), (*lock)["days"].integer_or(0), (*lock)["hours"].integer_or(0)};
   return s;
 }
 
 Json Image::to_row() const {
   Json::Array snapshots;
   for (const auto& s : snapshot_ids) snapshots.emplace_back(s);
-  return Json::object({{"id", id}, {"region", region}, {"name", name}, {"description", description}, {"state", state}, {"created", millis(created)},
-                       {"snapshots", std::move(snapshots)}, {"mappings", mappings}, {"tags", tags}, {"root", root_device}});
+  return Json::object({{"id", id},
+                       {"region", region},
+                       {"name", name},
+                       {"description", description},
+                       {"state", state},
+                       {"created", millis(created)},
+                       {"snapshots", std::move(snapshots)},
+                       {"mappings", mappings},
+                       {"tags", tags},
+                       {"root", root_device}});
 }
 
 Image Image::from_row(const Json& r) {
@@ -106,7 +155,15 @@ Image Image::from_row(const Json& r) {
 }
 
 Json Instance::to_row() const {
-  return Json::object({{"id", id}, {"region", region}, {"zone", zone}, {"image", image_id}, {"type", type}, {"state", state}, {"launched", millis(launched)}, {"tags", tags}, {"root", root_device}});
+  return Json::object({{"id", id},
+                       {"region", region},
+                       {"zone", zone},
+                       {"image", image_id},
+                       {"type", type},
+                       {"state", state},
+                       {"launched", millis(launched)},
+                       {"tags", tags},
+                       {"root", root_device}});
 }
 
 Instance Instance::from_row(const Json& r) {

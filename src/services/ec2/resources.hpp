@@ -45,14 +45,14 @@ struct Snapshot {
   Json tags = Json(Json::Array{});
   std::shared_ptr<const BlockMap> content;
   std::string lineage;
-  std::int64_t transferred_blocks = 0;  // what its making moved
-  std::string source_region, source_id; // of a copy
+  std::int64_t transferred_blocks = 0;   // what its making moved
+  std::string source_region, source_id;  // of a copy
   bool incremental = false;
-  std::string failure;                  // decided at the start, told at completion (EBS finds out asynchronously)
-  bool deleted = false;                 // deleted while pending: completes first
-  std::string batch;                    // CreateSnapshots that made it
+  std::string failure;   // decided at the start, told at completion (EBS finds out asynchronously)
+  bool deleted = false;  // deleted while pending: completes first
+  std::string batch;     // CreateSnapshots that made it
   Lock lock;
-  Instant bin_entered, bin_exits;       // Recycle Bin; state "recoverable"
+  Instant bin_entered, bin_exits;  // Recycle Bin; state "recoverable"
 
   [[nodiscard]] bool is_copy() const { return !source_id.empty(); }
   [[nodiscard]] Json to_row() const;

@@ -10,7 +10,9 @@ namespace {
 constexpr std::int64_t kMaxPendingPerAccount = 100;
 
 // The region sits in the account's slot in these notifications (EBS User Guide, "Amazon EventBridge events for Amazon EBS").
-std::string notification_arn(const std::string& region, const char* kind, const std::string& id) { return fmt::format("arn:aws:ec2::{}:{}/{}", region, kind, id); }
+std::string notification_arn(const std::string& region, const char* kind, const std::string& id) {
+  return fmt::format("arn:aws:ec2::{}:{}/{}", region, kind, id);
+}
 
 constexpr const char* kKmsMessage = "Given key ID is not accessible";
 
@@ -30,7 +32,8 @@ void Ec2::register_snapshots() {
 }
 
 std::expected<Snapshot*, cloud::Error> Ec2::find_snapshot(const std::string& region, const std::string& id) {
-  if (!id.starts_with("snap-")) return cloud::error("InvalidSnapshotID.Malformed", fmt::format("Invalid id: \"{}\" (expecting \"snap-...\")", id));
+  if (!id.starts_with("snap-"))
+    return cloud::error("InvalidSnapshotID.Malformed", fmt::format("Invalid id: \"{}\" (expecting \"snap-...\")", id));
   const auto found = snapshots_.find(id);
   if (found == snapshots_.end() || found->second.region != region || found->second.deleted || found->second.state == "recoverable")
     return cloud::error("InvalidSnapshot.NotFound", fmt::format("The snapshot '{}' does not exist.", id));
@@ -45,8 +48,16 @@ Json Ec2::snapshot_json(const Snapshot& s) const {
   } else if (s.state == "error") {
     percent = 0;
   }
-  Json::Object out{{"SnapshotId", s.id}, {"VolumeId", s.volume_id}, {"State", s.state}, {"StartTime", iso_millis(s.started)}, {"Progress", fmt::format("{}%", percent)},
-                   {"OwnerId", s.owner}, {"Description", s.description}, {"VolumeSize", s.size_gib}, {"Encrypted", s.encrypted}, {"StorageTier", "standard"}};
+  Json::Object out{{"SnapshotId", s.id},
+                   {"VolumeId", s.volume_id},
+                   {"State", s.state},
+                   {"StartTime", iso_millis(s.started)},
+                   {"Progress", fmt::format("{}%", percent)},
+                   {"OwnerId", s.owner},
+                   {"Description", s.description},
+                   {"VolumeSize", s.size_gib},
+                   {"Encrypted", s.encrypted},
+                   {"StorageTier", "standard"}};
   if (s.state == "completed") {
     out.set("CompletionTime", iso_millis(s.completed));
     out.set("FullSnapshotSizeInBytes", s.content->blocks() * kBlockBytes);
@@ -61,7 +72,9 @@ Json Ec2::snapshot_json(const Snapshot& s) const {
 const Snapshot* Ec2::newest_of_lineage(const std::string& region, const std::string& lineage, bool pending_too) const {
   const Snapshot* best = nullptr;
   for (const auto& [id, s] : snapshots_)
-    if (s.region == region && s.lineage == lineage && !s.deleted && (s.state == "completed" || (pending_too && s.state == "pending")) && (!best || s.started > best->started)) best = &s;
+    if (s.region == region && s.lineage == lineage && !s.deleted && (s.state == "completed" || (pending_too && s.state == "pending")) &&
+        (!best || s.started > best->started))
+      best = &s;
   return best;
 }
 
@@ -74,7 +87,8 @@ std::expected<Snapshot*, cloud::Error> Ec2::snapshot_of(Volume& volume, const st
   }
   const bool cold = volume.type == "st1" || volume.type == "sc1";
   if (pending_here >= (cold ? 1 : behaviour_.pending_per_volume))
-    return cloud::error("ConcurrentSnapshotLimitExceeded", fmt::format("Maximum allowed in-progress snapshots for a single volume exceeded: {}.", volume.id));
+    return cloud::error("ConcurrentSnapshotLimitExceeded",
+                        fmt::format("Maximum allowed in-progress snapshots for a single volume exceeded: {}.", volume.id));
   if (pending >= kMaxPendingPerAccount) return cloud::error("PendingSnapshotLimitExceeded", "Maximum allowed pending snapshots exceeded.");
 
   churn(volume);
@@ -129,7 +143,9 @@ Reply Ec2::create_snapshots(const Call& call) {
     for (const auto& a : v.attachments) {
       const auto& excluded = spec["ExcludeDataVolumeIds"].items();
       const bool boot = a.device == i->second.root_device;
-      if (a.instance_id != instance || (boot && spec["ExcludeBootVolume"].bool_or(false)) || std::find(excluded.begin(), excluded.end(), Json(id)) != excluded.end()) continue;
+      if (a.instance_id != instance || (boot && spec["ExcludeBootVolume"].bool_or(false)) ||
+          std::find(excluded.begin(), excluded.end(), Json(id)) != excluded.end())
+        continue;
       chosen.push_back(&v);
     }
   if (chosen.empty()) return cloud::error("InvalidParameterCombination", "No volumes are left to snapshot.");
@@ -154,15 +170,20 @@ Reply Ec2::copy_snapshot(const Call& call) {
   const std::string from(in["SourceRegion"].string_or()), id(in["SourceSnapshotId"].string_or());
   if (!is_region(from)) return cloud::error("InvalidParameterValue", fmt::format("Invalid source region: {}", from));
   if (const Json* to = in.find("DestinationRegion"); to && to->string_or() != call.region)
-    return cloud::error("InvalidParameterValue", fmt::format("The destination region {} does not match the region {} that the request was sent to.", to->string_or(), call.region));
+    return cloud::error(
+        "InvalidParameterValue",
+        fmt::format("The destination region {} does not match the region {} that the request was sent to.", to->string_or(), call.region));
   const auto found = find_snapshot(from, id);
   if (!found) return std::unexpected(found.error());
   const Snapshot& source = **found;
-  if (source.state != "completed") return cloud::error("IncorrectState", fmt::format("The snapshot '{}' is not in the completed state; it is {}.", id, source.state));
+  if (source.state != "completed")
+    return cloud::error("IncorrectState", fmt::format("The snapshot '{}' is not in the completed state; it is {}.", id, source.state));
   std::int64_t running = 0;
   for (const auto& [other, s] : snapshots_) running += s.region == call.region && s.is_copy() && s.state == "pending" ? 1 : 0;
   if (running >= behaviour_.copy_limit)
-    return cloud::error("ResourceLimitExceeded", fmt::format("Too many snapshot copies in progress. The limit is {} for this destination region.", behaviour_.copy_limit));
+    return cloud::error(
+        "ResourceLimitExceeded",
+        fmt::format("Too many snapshot copies in progress. The limit is {} for this destination region.", behaviour_.copy_limit));
   auto tags = specified_tags(call, "snapshot");
   if (!tags) return std::unexpected(tags.error());
 
@@ -202,10 +223,11 @@ Reply Ec2::copy_snapshot(const Call& call) {
 
 void Ec2::schedule(const Snapshot& s) {
   if (s.state == "pending") env_.loop.at(s.completes, [this, id = s.id] { complete(id); });
-  if (s.state == "recoverable") env_.loop.at(s.bin_exits, [this, id = s.id] {
-    const auto found = snapshots_.find(id);
-    if (found != snapshots_.end() && found->second.state == "recoverable" && found->second.bin_exits <= env_.loop.now()) remove(id);
-  });
+  if (s.state == "recoverable")
+    env_.loop.at(s.bin_exits, [this, id = s.id] {
+      const auto found = snapshots_.find(id);
+      if (found != snapshots_.end() && found->second.state == "recoverable" && found->second.bin_exits <= env_.loop.now()) remove(id);
+    });
 }
 
 void Ec2::complete(const std::string& id) {
@@ -222,17 +244,22 @@ void Ec2::complete(const std::string& id) {
   if (!batch.empty()) announce_batch(batch);
 }
 
-void Ec2::remove(std::string id) {
+void Ec2::remove(std::string id) {  // NOLINT(performance-unnecessary-value-param): see the header
   snapshots_.erase(id);
   drop("snapshots", id);
 }
 
 void Ec2::announce(const Snapshot& s) {
   const bool good = s.state == "completed";
-  Json::Object detail{{"event", s.is_copy() ? "copySnapshot" : "createSnapshot"}, {"result", good ? "succeeded" : "failed"}, {"cause", s.state_message}, {"request-id", ""},
+  Json::Object detail{{"event", s.is_copy() ? "copySnapshot" : "createSnapshot"},
+                      {"result", good ? "succeeded" : "failed"},
+                      {"cause", s.state_message},
+                      {"request-id", ""},
                       {"snapshot_id", notification_arn(s.region, "snapshot", s.id)},
-                      {"source", s.is_copy() ? notification_arn(s.source_region, "snapshot", s.source_id) : notification_arn(s.region, "volume", s.volume_id)},
-                      {"startTime", iso_seconds(s.started)}, {"endTime", iso_seconds(s.completed)}};
+                      {"source", s.is_copy() ? notification_arn(s.source_region, "snapshot", s.source_id)
+                                             : notification_arn(s.region, "volume", s.volume_id)},
+                      {"startTime", iso_seconds(s.started)},
+                      {"endTime", iso_seconds(s.completed)}};
   if (s.is_copy()) detail.set("incremental", s.incremental ? "true" : "false").set("transferType", "standard");
   emit(s.region, "EBS Snapshot Notification", Json::array({notification_arn(s.region, "snapshot", s.id)}), std::move(detail));
 }
@@ -249,24 +276,39 @@ void Ec2::announce_batch(const std::string& batch) {
     started = std::min(started, s.started);
     if (s.state == "error") bad = id;
     arns.push_back(notification_arn(s.region, "snapshot", id));
-    list.push_back(Json::object({{"snapshot_id", arns.back()}, {"source", notification_arn(s.region, "volume", s.volume_id)}, {"status", s.state == "error" ? "error" : "completed"}}));
+    list.push_back(Json::object({{"snapshot_id", arns.back()},
+                                 {"source", notification_arn(s.region, "volume", s.volume_id)},
+                                 {"status", s.state == "error" ? "error" : "completed"}}));
   }
   if (arns.empty()) return;
   emit(region, "EBS Multi-Volume Snapshots Completion Status", arns,
-       Json::object({{"event", "createSnapshots"}, {"result", bad.empty() ? "succeeded" : "failed"}, {"cause", bad.empty() ? "" : fmt::format("Snapshot {} is in status error", bad)},
-                     {"request-id", ""}, {"startTime", iso_seconds(started)}, {"endTime", iso_seconds(env_.loop.now())}, {"snapshots", list}}));
+       Json::object({{"event", "createSnapshots"},
+                     {"result", bad.empty() ? "succeeded" : "failed"},
+                     {"cause", bad.empty() ? "" : fmt::format("Snapshot {} is in status error", bad)},
+                     {"request-id", ""},
+                     {"startTime", iso_seconds(started)},
+                     {"endTime", iso_seconds(env_.loop.now())},
+                     {"snapshots", list}}));
 }
 
 // EBS delivers its events at best effort; so do we, when told to.
 void Ec2::emit(const std::string& region, std::string detail_type, Json resources, Json detail) {
   Entropy& chance = env_.loop.entropy();
-  const Json event = Json::object({{"version", "0"}, {"id", chance.uuid()}, {"detail-type", detail_type}, {"source", "aws.ec2"}, {"account", env_.account},
-                                   {"time", iso_seconds(env_.loop.now())}, {"region", region}, {"resources", std::move(resources)}, {"detail", std::move(detail)}});
+  const Json event = Json::object({{"version", "0"},
+                                   {"id", chance.uuid()},
+                                   {"detail-type", detail_type},
+                                   {"source", "aws.ec2"},
+                                   {"account", env_.account},
+                                   {"time", iso_seconds(env_.loop.now())},
+                                   {"region", region},
+                                   {"resources", std::move(resources)},
+                                   {"detail", std::move(detail)}});
   if (chance.chance(behaviour_.drop_event)) return;
   const int times = chance.chance(behaviour_.duplicate_event) ? 2 : 1;
   for (int i = 0; i < times; ++i) {
     if (i > 0 || chance.chance(behaviour_.delay_event))
-      env_.loop.after(Duration(static_cast<std::int64_t>(chance.below(static_cast<std::uint64_t>(behaviour_.max_event_delay.count()) + 1))), [this, region, event] { env_.publish(region, event); });
+      env_.loop.after(Duration(static_cast<std::int64_t>(chance.below(static_cast<std::uint64_t>(behaviour_.max_event_delay.count()) + 1))),
+                      [this, region, event] { env_.publish(region, event); });
     else
       env_.publish(region, event);
   }
@@ -276,11 +318,15 @@ Reply Ec2::delete_snapshot(const Call& call) {
   const auto found = find_snapshot(call.region, std::string(call.input["SnapshotId"].string_or()));
   if (!found) return std::unexpected(found.error());
   Snapshot& s = **found;
-  if (const Image* image = image_using(s.id)) return cloud::error("InvalidSnapshot.InUse", fmt::format("The snapshot {} is currently in use by {}", s.id, image->id));
-  if (!s.lock.mode.empty() && (s.lock.expires > env_.loop.now())) return cloud::error("SnapshotLocked", fmt::format("The snapshot {} is locked and can't be deleted", s.id));
+  if (const Image* image = image_using(s.id))
+    return cloud::error("InvalidSnapshot.InUse", fmt::format("The snapshot {} is currently in use by {}", s.id, image->id));
+  if (!s.lock.mode.empty() && (s.lock.expires > env_.loop.now()))
+    return cloud::error("SnapshotLocked", fmt::format("The snapshot {} is locked and can't be deleted", s.id));
   for (const Json& tag : s.tags.items())
     if (tag["Key"].string_or().starts_with("aws:backup:"))
-      return cloud::error("InvalidParameterValue", "This snapshot is managed by the AWS Backup service and cannot be deleted via EC2 APIs. If you wish to delete this snapshot, please do so via the Backup console.");
+      return cloud::error("InvalidParameterValue",
+                          "This snapshot is managed by the AWS Backup service and cannot be deleted via EC2 APIs. If you wish to delete "
+                          "this snapshot, please do so via the Backup console.");
   if (s.state == "pending") {  // completes first, and counts until then
     s.deleted = true;
     store(s);
@@ -307,7 +353,8 @@ Reply Ec2::describe_snapshots(const Call& call) {
   for (const Json& id : wanted)
     if (const auto s = find_snapshot(call.region, std::string(id.string_or())); !s) return std::unexpected(s.error());
   const auto& owners = in["OwnerIds"].items();
-  const bool own = owners.empty() || std::any_of(owners.begin(), owners.end(), [&](const Json& o) { return o.string_or() == "self" || o.string_or() == env_.account; });
+  const bool own = owners.empty() || std::any_of(owners.begin(), owners.end(),
+                                                 [&](const Json& o) { return o.string_or() == "self" || o.string_or() == env_.account; });
   std::vector<std::string> ids;
   for (const auto& [id, s] : snapshots_) {
     if (!own || s.region != call.region || s.deleted || s.state == "recoverable") continue;
@@ -349,9 +396,15 @@ Json Ec2::lock_json(const Snapshot& s) const {
     state = "expired";
   else if (s.lock.mode == "compliance" && s.lock.cool_off_ends > now)
     state = "compliance-cooloff";
-  Json::Object out{{"SnapshotId", s.id}, {"OwnerId", s.owner}, {"LockState", state}, {"LockDuration", s.lock.duration_days}, {"LockCreatedOn", iso_millis(s.lock.created)},
-                   {"LockDurationStartTime", iso_millis(s.lock.created)}, {"LockExpiresOn", iso_millis(s.lock.expires)}};
-  if (s.lock.cool_off_hours > 0) out.set("CoolOffPeriod", s.lock.cool_off_hours).set("CoolOffPeriodExpiresOn", iso_millis(s.lock.cool_off_ends));
+  Json::Object out{{"SnapshotId", s.id},
+                   {"OwnerId", s.owner},
+                   {"LockState", state},
+                   {"LockDuration", s.lock.duration_days},
+                   {"LockCreatedOn", iso_millis(s.lock.created)},
+                   {"LockDurationStartTime", iso_millis(s.lock.created)},
+                   {"LockExpiresOn", iso_millis(s.lock.expires)}};
+  if (s.lock.cool_off_hours > 0)
+    out.set("CoolOffPeriod", s.lock.cool_off_hours).set("CoolOffPeriodExpiresOn", iso_millis(s.lock.cool_off_ends));
   return out;
 }
 
@@ -360,29 +413,35 @@ Reply Ec2::lock_snapshot(const Call& call) {
   if (!found) return std::unexpected(found.error());
   Snapshot& s = **found;
   const std::string mode(call.input["LockMode"].string_or());
-  if (mode != "governance" && mode != "compliance") return cloud::error("InvalidParameterValue", fmt::format("Value ({}) for parameter lockMode is invalid.", mode));
+  if (mode != "governance" && mode != "compliance")
+    return cloud::error("InvalidParameterValue", fmt::format("Value ({}) for parameter lockMode is invalid.", mode));
   const Json* days = call.input.find("LockDuration");
   const Json* expires = call.input.find("ExpirationDate");
-  if ((days != nullptr) == (expires != nullptr)) return cloud::error("InvalidParameterCombination", "You must specify either LockDuration or ExpirationDate, but not both.");
+  if ((days != nullptr) == (expires != nullptr))
+    return cloud::error("InvalidParameterCombination", "You must specify either LockDuration or ExpirationDate, but not both.");
   const Instant now = env_.loop.now();
   Lock lock{.mode = mode, .created = now, .cool_off_ends = now, .expires = now, .duration_days = 0, .cool_off_hours = 0};
   if (days) {
     lock.duration_days = days->integer_or(0);
-    if (lock.duration_days < 1 || lock.duration_days > 36500) return cloud::error("InvalidParameterValue", "LockDuration must be from 1 to 36500 days.");
+    if (lock.duration_days < 1 || lock.duration_days > 36500)
+      return cloud::error("InvalidParameterValue", "LockDuration must be from 1 to 36500 days.");
     lock.expires = now + std::chrono::hours(24 * lock.duration_days);
   } else {
     lock.expires = parse_iso(expires->string_or()).value_or(now);
-    if (lock.expires - now < std::chrono::hours(24)) return cloud::error("InvalidParameterValue", "ExpirationDate must be at least 1 day in the future.");
+    if (lock.expires - now < std::chrono::hours(24))
+      return cloud::error("InvalidParameterValue", "ExpirationDate must be at least 1 day in the future.");
     lock.duration_days = (lock.expires - now) / std::chrono::hours(24);
   }
   if (const Json* hours = call.input.find("CoolOffPeriod")) {
     if (mode != "compliance") return cloud::error("InvalidParameterCombination", "CoolOffPeriod is only valid for the compliance mode.");
     lock.cool_off_hours = hours->integer_or(0);
-    if (lock.cool_off_hours < 1 || lock.cool_off_hours > 72) return cloud::error("InvalidParameterValue", "CoolOffPeriod must be from 1 to 72 hours.");
+    if (lock.cool_off_hours < 1 || lock.cool_off_hours > 72)
+      return cloud::error("InvalidParameterValue", "CoolOffPeriod must be from 1 to 72 hours.");
     lock.cool_off_ends = now + std::chrono::hours(lock.cool_off_hours);
   }
   const bool firm = s.lock.mode == "compliance" && s.lock.expires > now && s.lock.cool_off_ends <= now;
-  if (firm && (mode != "compliance" || lock.expires < s.lock.expires)) return cloud::error("IncorrectState", fmt::format("The lock of snapshot {} in compliance mode can only be extended.", s.id));
+  if (firm && (mode != "compliance" || lock.expires < s.lock.expires))
+    return cloud::error("IncorrectState", fmt::format("The lock of snapshot {} in compliance mode can only be extended.", s.id));
   s.lock = lock;
   store(s);
   return lock_json(s);
@@ -425,7 +484,11 @@ Reply Ec2::list_bin(const Call& call) {
   for (const auto& [id, s] : snapshots_) {
     if (s.region != call.region || s.state != "recoverable") continue;
     if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), Json(id)) == wanted.end()) continue;
-    out.push_back(Json::object({{"SnapshotId", id}, {"VolumeId", s.volume_id}, {"Description", s.description}, {"RecycleBinEnterTime", iso_millis(s.bin_entered)}, {"RecycleBinExitTime", iso_millis(s.bin_exits)}}));
+    out.push_back(Json::object({{"SnapshotId", id},
+                                {"VolumeId", s.volume_id},
+                                {"Description", s.description},
+                                {"RecycleBinEnterTime", iso_millis(s.bin_entered)},
+                                {"RecycleBinExitTime", iso_millis(s.bin_exits)}}));
   }
   return Json::object({{"Snapshots", std::move(out)}});
 }

@@ -16,12 +16,16 @@ void Ec2::register_tags() {
 }
 
 Ec2::Check Ec2::check_tags(const Json& tags) const {
-  if (tags.items().size() > kMaxTags) return cloud::error("TagLimitExceeded", "The maximum number of Tags for a resource has been reached.");
+  if (tags.items().size() > kMaxTags)
+    return cloud::error("TagLimitExceeded", "The maximum number of Tags for a resource has been reached.");
   for (const Json& tag : tags.items()) {
     const std::string_view key = tag["Key"].string_or(), value = tag["Value"].string_or();
-    if (key.empty() || utf8_length(key) > 127) return cloud::error("InvalidParameterValue", fmt::format("Tag key exceeds the maximum length of 127 characters or is empty: '{}'", key));
+    if (key.empty() || utf8_length(key) > 127)
+      return cloud::error("InvalidParameterValue",
+                          fmt::format("Tag key exceeds the maximum length of 127 characters or is empty: '{}'", key));
     if (utf8_length(value) > 255) return cloud::error("InvalidParameterValue", "Tag value exceeds the maximum length of 255 characters");
-    if (lower(key).starts_with("aws:")) return cloud::error("InvalidParameterValue", fmt::format("Tag keys starting with 'aws:' are reserved for internal use: '{}'", key));
+    if (lower(key).starts_with("aws:"))
+      return cloud::error("InvalidParameterValue", fmt::format("Tag keys starting with 'aws:' are reserved for internal use: '{}'", key));
   }
   return {};
 }
@@ -32,7 +36,8 @@ std::expected<Json, cloud::Error> Ec2::specified_tags(const Call& call, std::str
     if (spec["ResourceType"].string_or() != resource_type) {
       const bool allowed = call.operation == "RunInstances" || call.operation == "CreateImage" || call.operation == "CreateSnapshots";
       if (allowed) continue;
-      return cloud::error("InvalidParameterValue", fmt::format("'{}' is not a valid taggable resource type for this operation.", spec["ResourceType"].string_or()));
+      return cloud::error("InvalidParameterValue",
+                          fmt::format("'{}' is not a valid taggable resource type for this operation.", spec["ResourceType"].string_or()));
     }
     if (auto fine = check_tags(spec["Tags"]); !fine) return std::unexpected(fine.error());
     out = merge_tags(out, spec["Tags"]);
@@ -60,11 +65,13 @@ Reply Ec2::create_tags(const Call& call) {
     const std::string text(id.string_or());
     Json* tags = tags_of(call.region, text, table);
     if (!tags) {
-      if (text.starts_with("snap-")) return cloud::error("InvalidSnapshot.NotFound", fmt::format("The snapshot '{}' does not exist.", text));
+      if (text.starts_with("snap-"))
+        return cloud::error("InvalidSnapshot.NotFound", fmt::format("The snapshot '{}' does not exist.", text));
       if (text.starts_with("vol-")) return cloud::error("InvalidVolume.NotFound", fmt::format("The volume '{}' does not exist.", text));
       return cloud::error("InvalidID", fmt::format("The ID '{}' is not valid", text));
     }
-    if (merge_tags(*tags, call.input["Tags"]).items().size() > kMaxTags) return cloud::error("TagLimitExceeded", "The maximum number of Tags for a resource has been reached.");
+    if (merge_tags(*tags, call.input["Tags"]).items().size() > kMaxTags)
+      return cloud::error("TagLimitExceeded", "The maximum number of Tags for a resource has been reached.");
   }
   for (const Json& id : call.input["Resources"].items()) {
     Json* tags = tags_of(call.region, std::string(id.string_or()), table);
@@ -107,13 +114,14 @@ Reply Ec2::describe_tags(const Call& call) {
     for (const auto& [id, resource] : map) {
       if (resource.region != call.region) continue;
       for (const Json& tag : resource.tags.items()) {
-        const auto pass = passes(call.input["Filters"], Json(Json::Array{}), [&, &key = id](const std::string& name) -> std::optional<std::vector<std::string>> {
-          if (name == "resource-id") return std::vector{key};
-          if (name == "resource-type") return std::vector{std::string(type)};
-          if (name == "key") return std::vector{std::string(tag["Key"].string_or())};
-          if (name == "value") return std::vector{std::string(tag["Value"].string_or())};
-          return std::nullopt;
-        });
+        const auto pass = passes(call.input["Filters"], Json(Json::Array{}),
+                                 [&, &key = id](const std::string& name) -> std::optional<std::vector<std::string>> {
+                                   if (name == "resource-id") return std::vector{key};
+                                   if (name == "resource-type") return std::vector{std::string(type)};
+                                   if (name == "key") return std::vector{std::string(tag["Key"].string_or())};
+                                   if (name == "value") return std::vector{std::string(tag["Value"].string_or())};
+                                   return std::nullopt;
+                                 });
         if (!pass)
           problem = pass.error();
         else if (*pass)

@@ -16,19 +16,32 @@ void Ec2::register_volumes() {
 }
 
 std::expected<Volume*, cloud::Error> Ec2::find_volume(const std::string& region, const std::string& id) {
-  if (!id.starts_with("vol-")) return cloud::error("InvalidVolumeID.Malformed", fmt::format("Invalid id: \"{}\" (expecting \"vol-...\")", id));
+  if (!id.starts_with("vol-"))
+    return cloud::error("InvalidVolumeID.Malformed", fmt::format("Invalid id: \"{}\" (expecting \"vol-...\")", id));
   const auto found = volumes_.find(id);
-  if (found == volumes_.end() || found->second.region != region) return cloud::error("InvalidVolume.NotFound", fmt::format("The volume '{}' does not exist.", id));
+  if (found == volumes_.end() || found->second.region != region)
+    return cloud::error("InvalidVolume.NotFound", fmt::format("The volume '{}' does not exist.", id));
   return &found->second;
 }
 
 Json Ec2::volume_json(const Volume& v) const {
   Json::Array attachments;
   for (const auto& a : v.attachments)
-    attachments.push_back(Json::object({{"AttachTime", iso_millis(a.at)}, {"Device", a.device}, {"InstanceId", a.instance_id}, {"State", "attached"}, {"VolumeId", v.id},
+    attachments.push_back(Json::object({{"AttachTime", iso_millis(a.at)},
+                                        {"Device", a.device},
+                                        {"InstanceId", a.instance_id},
+                                        {"State", "attached"},
+                                        {"VolumeId", v.id},
                                         {"DeleteOnTermination", a.delete_on_termination}}));
-  Json::Object out{{"VolumeId", v.id}, {"AvailabilityZone", v.zone}, {"CreateTime", iso_millis(v.created)}, {"Encrypted", v.encrypted}, {"Size", v.size_gib},
-                   {"SnapshotId", v.snapshot_id}, {"State", v.attachments.empty() ? "available" : "in-use"}, {"VolumeType", v.type}, {"Attachments", std::move(attachments)},
+  Json::Object out{{"VolumeId", v.id},
+                   {"AvailabilityZone", v.zone},
+                   {"CreateTime", iso_millis(v.created)},
+                   {"Encrypted", v.encrypted},
+                   {"Size", v.size_gib},
+                   {"SnapshotId", v.snapshot_id},
+                   {"State", v.attachments.empty() ? "available" : "in-use"},
+                   {"VolumeType", v.type},
+                   {"Attachments", std::move(attachments)},
                    {"MultiAttachEnabled", false}};
   if (v.type != "st1" && v.type != "sc1" && v.type != "standard") out.set("Iops", v.iops);
   if (v.type == "gp3") out.set("Throughput", v.throughput);
@@ -43,7 +56,8 @@ Volume& Ec2::add_volume(Volume v) {
   if (v.lineage.empty()) v.lineage = "dek-" + env_.loop.entropy().hex(16);
   if (v.snapshot_id.empty()) {
     auto content = std::make_shared<BlockMap>();
-    content->write(0, static_cast<std::int64_t>(static_cast<double>(v.size_gib * kBlocksPerGib) * behaviour_.used_fraction), ++content_ids_);
+    content->write(0, static_cast<std::int64_t>(static_cast<double>(v.size_gib * kBlocksPerGib) * behaviour_.used_fraction),
+                   ++content_ids_);
     v.content = std::move(content);
     save("counters", "content", content_ids_);
   }
@@ -65,7 +79,8 @@ Reply Ec2::create_volume(const Call& call) {
     std::int64_t least, most;
   };
   const Limits* limits = nullptr;
-  static constexpr Limits kLimits[] = {{"gp2", 1, 16384}, {"gp3", 1, 16384}, {"io1", 4, 16384}, {"io2", 4, 65536}, {"st1", 125, 16384}, {"sc1", 125, 16384}, {"standard", 1, 1024}};
+  static constexpr Limits kLimits[] = {{"gp2", 1, 16384},   {"gp3", 1, 16384},   {"io1", 4, 16384},    {"io2", 4, 65536},
+                                       {"st1", 125, 16384}, {"sc1", 125, 16384}, {"standard", 1, 1024}};
   for (const Limits& l : kLimits)
     if (v.type == l.type) limits = &l;
   if (!limits) return cloud::error("InvalidParameterValue", fmt::format("Value ({}) for parameter volumeType is invalid.", v.type));
@@ -75,19 +90,23 @@ Reply Ec2::create_volume(const Call& call) {
   if (const Json* from = in.find("SnapshotId")) {
     const auto source = find_snapshot(call.region, std::string(from->string_or()));
     if (!source) return std::unexpected(source.error());
-    if ((*source)->state != "completed") return cloud::error("IncorrectState", fmt::format("Snapshot '{}' is not in the completed state.", (*source)->id));
+    if ((*source)->state != "completed")
+      return cloud::error("IncorrectState", fmt::format("Snapshot '{}' is not in the completed state.", (*source)->id));
     v.snapshot_id = (*source)->id;
     v.content = (*source)->content;
     if (v.size_gib == 0) v.size_gib = (*source)->size_gib;
     if (v.size_gib < (*source)->size_gib)
-      return cloud::error("InvalidParameterValue", fmt::format("The volume size is invalid for EBS volumes: snapshot '{}' has {} GiB.", v.snapshot_id, (*source)->size_gib));
+      return cloud::error("InvalidParameterValue", fmt::format("The volume size is invalid for EBS volumes: snapshot '{}' has {} GiB.",
+                                                               v.snapshot_id, (*source)->size_gib));
     v.encrypted = v.encrypted || (*source)->encrypted;
   } else if (v.size_gib == 0) {
     return cloud::error("MissingParameter", "The request must contain the parameter size/snapshot");
   }
   if (v.size_gib < limits->least || v.size_gib > limits->most)
-    return cloud::error("InvalidParameterValue", fmt::format("Volume of {}GiB is {} for volume type {}; {} is {}GiB.", v.size_gib, v.size_gib < limits->least ? "too small" : "too large",
-                                                             v.type, v.size_gib < limits->least ? "minimum" : "maximum", v.size_gib < limits->least ? limits->least : limits->most));
+    return cloud::error("InvalidParameterValue", fmt::format("Volume of {}GiB is {} for volume type {}; {} is {}GiB.", v.size_gib,
+                                                             v.size_gib < limits->least ? "too small" : "too large", v.type,
+                                                             v.size_gib < limits->least ? "minimum" : "maximum",
+                                                             v.size_gib < limits->least ? limits->least : limits->most));
   if (v.encrypted && v.kms_key_id.empty()) v.kms_key_id = fmt::format("arn:aws:kms:{}:{}:alias/aws/ebs", call.region, env_.account);
   v.iops = in["Iops"].integer_or(v.type == "gp2" ? std::clamp<std::int64_t>(v.size_gib * 3, 100, 16000) : 3000);
   v.throughput = in["Throughput"].integer_or(125);
@@ -100,7 +119,8 @@ Reply Ec2::create_volume(const Call& call) {
 Reply Ec2::delete_volume(const Call& call) {
   const auto v = find_volume(call.region, std::string(call.input["VolumeId"].string_or()));
   if (!v) return std::unexpected(v.error());
-  if (!(*v)->attachments.empty()) return cloud::error("VolumeInUse", fmt::format("Volume {} is currently attached to {}", (*v)->id, (*v)->attachments[0].instance_id));
+  if (!(*v)->attachments.empty())
+    return cloud::error("VolumeInUse", fmt::format("Volume {} is currently attached to {}", (*v)->id, (*v)->attachments[0].instance_id));
   drop("volumes", (*v)->id);
   volumes_.erase((*v)->id);
   return Json(Json::Object{});
@@ -126,7 +146,8 @@ Reply Ec2::describe_volumes(const Call& call) {
       if (name == "create-time") return one(iso_millis(vol.created));
       if (name == "attachment.instance-id" || name == "attachment.device" || name == "attachment.status") {
         std::vector<std::string> out;
-        for (const auto& a : vol.attachments) out.push_back(name == "attachment.instance-id" ? a.instance_id : name == "attachment.device" ? a.device : "attached");
+        for (const auto& a : vol.attachments)
+          out.push_back(name == "attachment.instance-id" ? a.instance_id : name == "attachment.device" ? a.device : "attached");
         return out;
       }
       return std::nullopt;
@@ -154,7 +175,9 @@ void Ec2::churn(Volume& v) {
   constexpr std::int64_t kRuns = 4;
   for (std::int64_t i = 0; i < kRuns; ++i) {
     const std::int64_t count = std::max<std::int64_t>(1, changed / kRuns);
-    content->write(static_cast<std::int64_t>(env_.loop.entropy().below(static_cast<std::uint64_t>(std::max<std::int64_t>(1, total - count)))), count, ++content_ids_);
+    content->write(
+        static_cast<std::int64_t>(env_.loop.entropy().below(static_cast<std::uint64_t>(std::max<std::int64_t>(1, total - count)))), count,
+        ++content_ids_);
   }
   v.content = std::move(content);
   save("counters", "content", content_ids_);
@@ -169,10 +192,16 @@ Reply Ec2::attach_volume(const Call& call) {
   if (i == instances_.end() || i->second.region != call.region || i->second.state == "terminated")
     return cloud::error("InvalidInstanceID.NotFound", fmt::format("The instance ID '{}' does not exist", instance));
   if (!(*v)->attachments.empty()) return cloud::error("VolumeInUse", fmt::format("{} is already attached to an instance", (*v)->id));
-  if ((*v)->zone != i->second.zone) return cloud::error("InvalidVolume.ZoneMismatch", fmt::format("The volume '{}' is not in the same availability zone as instance '{}'", (*v)->id, instance));
+  if ((*v)->zone != i->second.zone)
+    return cloud::error("InvalidVolume.ZoneMismatch",
+                        fmt::format("The volume '{}' is not in the same availability zone as instance '{}'", (*v)->id, instance));
   (*v)->attachments.push_back({instance, std::string(call.input["Device"].string_or()), env_.loop.now(), false});
   save("volumes", (*v)->id, (*v)->to_row());
-  return Json::object({{"AttachTime", iso_millis(env_.loop.now())}, {"Device", call.input["Device"]}, {"InstanceId", instance}, {"State", "attached"}, {"VolumeId", (*v)->id}});
+  return Json::object({{"AttachTime", iso_millis(env_.loop.now())},
+                       {"Device", call.input["Device"]},
+                       {"InstanceId", instance},
+                       {"State", "attached"},
+                       {"VolumeId", (*v)->id}});
 }
 
 Reply Ec2::detach_volume(const Call& call) {
@@ -182,7 +211,11 @@ Reply Ec2::detach_volume(const Call& call) {
   const Attachment gone = (*v)->attachments[0];
   (*v)->attachments.clear();
   save("volumes", (*v)->id, (*v)->to_row());
-  return Json::object({{"AttachTime", iso_millis(gone.at)}, {"Device", gone.device}, {"InstanceId", gone.instance_id}, {"State", "detached"}, {"VolumeId", (*v)->id}});
+  return Json::object({{"AttachTime", iso_millis(gone.at)},
+                       {"Device", gone.device},
+                       {"InstanceId", gone.instance_id},
+                       {"State", "detached"},
+                       {"VolumeId", (*v)->id}});
 }
 
 Json Ec2::instance_json(const Instance& i) const {
@@ -190,9 +223,19 @@ Json Ec2::instance_json(const Instance& i) const {
   for (const auto& [id, v] : volumes_)
     for (const auto& a : v.attachments)
       if (a.instance_id == i.id)
-        mappings.push_back(Json::object({{"DeviceName", a.device}, {"Ebs", Json::object({{"AttachTime", iso_millis(a.at)}, {"DeleteOnTermination", a.delete_on_termination}, {"Status", "attached"}, {"VolumeId", id}})}}));
-  Json::Object out{{"InstanceId", i.id}, {"ImageId", i.image_id}, {"InstanceType", i.type}, {"LaunchTime", iso_millis(i.launched)}, {"RootDeviceName", i.root_device}, {"RootDeviceType", "ebs"},
-                   {"State", Json::object({{"Code", i.state == "terminated" ? 48 : 16}, {"Name", i.state}})}, {"Placement", Json::object({{"AvailabilityZone", i.zone}})},
+        mappings.push_back(Json::object({{"DeviceName", a.device},
+                                         {"Ebs", Json::object({{"AttachTime", iso_millis(a.at)},
+                                                               {"DeleteOnTermination", a.delete_on_termination},
+                                                               {"Status", "attached"},
+                                                               {"VolumeId", id}})}}));
+  Json::Object out{{"InstanceId", i.id},
+                   {"ImageId", i.image_id},
+                   {"InstanceType", i.type},
+                   {"LaunchTime", iso_millis(i.launched)},
+                   {"RootDeviceName", i.root_device},
+                   {"RootDeviceType", "ebs"},
+                   {"State", Json::object({{"Code", i.state == "terminated" ? 48 : 16}, {"Name", i.state}})},
+                   {"Placement", Json::object({{"AvailabilityZone", i.zone}})},
                    {"BlockDeviceMappings", std::move(mappings)}};
   if (!i.tags.items().empty()) out.set("Tags", i.tags);
   return out;
@@ -206,7 +249,8 @@ Reply Ec2::run_instances(const Call& call) {
   if (!instance_tags) return std::unexpected(instance_tags.error());
   if (!volume_tags) return std::unexpected(volume_tags.error());
   const std::int64_t count = in["MaxCount"].integer_or(1);
-  if (count < 1 || count > 100) return cloud::error("InvalidParameterValue", fmt::format("Value ({}) for parameter maxCount is invalid.", count));
+  if (count < 1 || count > 100)
+    return cloud::error("InvalidParameterValue", fmt::format("Value ({}) for parameter maxCount is invalid.", count));
   Json::Array out;
   for (std::int64_t n = 0; n < count; ++n) {
     Instance i;
@@ -229,7 +273,8 @@ Reply Ec2::run_instances(const Call& call) {
       v.size_gib = m["Ebs"]["VolumeSize"].integer_or(8);
       v.encrypted = m["Ebs"]["Encrypted"].bool_or(false);
       v.tags = *volume_tags;
-      v.attachments.push_back({i.id, std::string(m["DeviceName"].string_or()), env_.loop.now(), m["Ebs"]["DeleteOnTermination"].bool_or(true)});
+      v.attachments.push_back(
+          {i.id, std::string(m["DeviceName"].string_or()), env_.loop.now(), m["Ebs"]["DeleteOnTermination"].bool_or(true)});
       add_volume(std::move(v));
     }
     save("instances", i.id, i.to_row());
@@ -244,7 +289,9 @@ Reply Ec2::terminate_instances(const Call& call) {
     const auto i = instances_.find(wanted.string_or());
     if (i == instances_.end() || i->second.region != call.region)
       return cloud::error("InvalidInstanceID.NotFound", fmt::format("The instance ID '{}' does not exist", wanted.string_or()));
-    out.push_back(Json::object({{"InstanceId", i->first}, {"PreviousState", Json::object({{"Code", 16}, {"Name", i->second.state}})}, {"CurrentState", Json::object({{"Code", 48}, {"Name", "terminated"}})}}));
+    out.push_back(Json::object({{"InstanceId", i->first},
+                                {"PreviousState", Json::object({{"Code", 16}, {"Name", i->second.state}})},
+                                {"CurrentState", Json::object({{"Code", 48}, {"Name", "terminated"}})}}));
     i->second.state = "terminated";
     save("instances", i->first, i->second.to_row());
     for (auto v = volumes_.begin(); v != volumes_.end();) {
@@ -273,18 +320,22 @@ Reply Ec2::describe_instances(const Call& call) {
   const auto& wanted = call.input["InstanceIds"].items();
   for (const auto& [id, i] : instances_) {
     if (i.region != call.region || (!wanted.empty() && std::find(wanted.begin(), wanted.end(), Json(id)) == wanted.end())) continue;
-    const auto pass = passes(call.input["Filters"], i.tags, [&, &instance = i](const std::string& name) -> std::optional<std::vector<std::string>> {
-      if (name == "instance-id") return std::vector{instance.id};
-      if (name == "instance-state-name") return std::vector{instance.state};
-      if (name == "availability-zone") return std::vector{instance.zone};
-      if (name == "instance-type") return std::vector{instance.type};
-      return std::nullopt;
-    });
+    const auto pass =
+        passes(call.input["Filters"], i.tags, [&, &instance = i](const std::string& name) -> std::optional<std::vector<std::string>> {
+          if (name == "instance-id") return std::vector{instance.id};
+          if (name == "instance-state-name") return std::vector{instance.state};
+          if (name == "availability-zone") return std::vector{instance.zone};
+          if (name == "instance-type") return std::vector{instance.type};
+          return std::nullopt;
+        });
     if (!pass) return std::unexpected(pass.error());
-    if (*pass) out.push_back(Json::object({{"ReservationId", "r-" + id.substr(2)}, {"OwnerId", env_.account}, {"Instances", Json::array({instance_json(i)})}}));
+    if (*pass)
+      out.push_back(Json::object(
+          {{"ReservationId", "r-" + id.substr(2)}, {"OwnerId", env_.account}, {"Instances", Json::array({instance_json(i)})}}));
   }
   for (const Json& id : wanted)
-    if (!instances_.contains(id.string_or())) return cloud::error("InvalidInstanceID.NotFound", fmt::format("The instance ID '{}' does not exist", id.string_or()));
+    if (!instances_.contains(id.string_or()))
+      return cloud::error("InvalidInstanceID.NotFound", fmt::format("The instance ID '{}' does not exist", id.string_or()));
   return Json::object({{"Reservations", std::move(out)}});
 }
 

@@ -26,8 +26,8 @@ std::string row_key(const std::string& region, const std::string& bus, const std
 
 bool is_name(std::string_view name, std::size_t longest) {
   return !name.empty() && name.size() <= longest && std::all_of(name.begin(), name.end(), [](char c) {
-           return std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' || c == '_';
-         });
+    return std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' || c == '_';
+  });
 }
 
 std::unexpected<cloud::Error> not_found(std::string message) { return cloud::error("ResourceNotFoundException", std::move(message)); }
@@ -44,13 +44,29 @@ std::string bus_name(std::string_view given) {
 }  // namespace
 
 Json Events::Rule::to_row() const {
-  return Json::object({{"name", name}, {"region", region}, {"bus", bus}, {"pattern", pattern_text}, {"schedule", schedule_text}, {"state", state}, {"description", description},
-                       {"role", role_arn}, {"created", created.time_since_epoch().count()}, {"fired", last_fired.time_since_epoch().count()}, {"targets", Json::Array(targets)}, {"tags", tags}});
+  return Json::object({{"name", name},
+                       {"region", region},
+                       {"bus", bus},
+                       {"pattern", pattern_text},
+                       {"schedule", schedule_text},
+                       {"state", state},
+                       {"description", description},
+                       {"role", role_arn},
+                       {"created", created.time_since_epoch().count()},
+                       {"fired", last_fired.time_since_epoch().count()},
+                       {"targets", Json::Array(targets)},
+                       {"tags", tags}});
 }
 
 Json Events::Delivery::to_row() const {
-  return Json::object({{"id", id}, {"region", region}, {"rule_arn", rule_arn}, {"rule_name", rule_name}, {"target", target}, {"event", event},
-                       {"first", first.time_since_epoch().count()}, {"attempts", attempts}});
+  return Json::object({{"id", id},
+                       {"region", region},
+                       {"rule_arn", rule_arn},
+                       {"rule_name", rule_name},
+                       {"target", target},
+                       {"event", event},
+                       {"first", first.time_since_epoch().count()},
+                       {"attempts", attempts}});
 }
 
 Events::Events(Environment& env) : Service("events", env) {
@@ -77,8 +93,11 @@ Events::Events(Environment& env) : Service("events", env) {
 
 void Events::restore() {
   each_row("buses", [&](const std::string&, const Json& r) {
-    Bus bus{.name = std::string(r["name"].string_or()), .region = std::string(r["region"].string_or()), .created = Instant(Duration(r["created"].integer_or(0))),
-            .description = std::string(r["description"].string_or()), .rules = {}};
+    Bus bus{.name = std::string(r["name"].string_or()),
+            .region = std::string(r["region"].string_or()),
+            .created = Instant(Duration(r["created"].integer_or(0))),
+            .description = std::string(r["description"].string_or()),
+            .rules = {}};
     buses_[{bus.region, bus.name}] = std::move(bus);
   });
   each_row("rules", [&](const std::string&, const Json& r) {
@@ -104,8 +123,14 @@ void Events::restore() {
     arm(bus.rules[name] = std::move(rule));
   });
   each_row("deliveries", [&](const std::string& id, const Json& r) {
-    Delivery d{.id = id, .region = std::string(r["region"].string_or()), .rule_arn = std::string(r["rule_arn"].string_or()), .rule_name = std::string(r["rule_name"].string_or()),
-               .target = r["target"], .event = r["event"], .first = Instant(Duration(r["first"].integer_or(0))), .attempts = r["attempts"].integer_or(0)};
+    Delivery d{.id = id,
+               .region = std::string(r["region"].string_or()),
+               .rule_arn = std::string(r["rule_arn"].string_or()),
+               .rule_name = std::string(r["rule_name"].string_or()),
+               .target = r["target"],
+               .event = r["event"],
+               .first = Instant(Duration(r["first"].integer_or(0))),
+               .attempts = r["attempts"].integer_or(0)};
     env_.loop.defer([this, d] { attempt(d); });
   });
 }
@@ -129,7 +154,9 @@ std::expected<Events::Bus*, cloud::Error> Events::find_bus(const Call& call, std
   return &found->second;
 }
 
-std::string Events::bus_arn(const Bus& bus) const { return fmt::format("arn:aws:events:{}:{}:event-bus/{}", bus.region, env_.account, bus.name); }
+std::string Events::bus_arn(const Bus& bus) const {
+  return fmt::format("arn:aws:events:{}:{}:event-bus/{}", bus.region, env_.account, bus.name);
+}
 std::string Events::rule_arn(const Rule& rule) const {
   return fmt::format("arn:aws:events:{}:{}:rule/{}{}", rule.region, env_.account, rule.bus == "default" ? "" : rule.bus + '/', rule.name);
 }
@@ -137,9 +164,18 @@ std::string Events::rule_arn(const Rule& rule) const {
 Reply Events::create_event_bus(const Call& call) {
   const std::string name(call.input["Name"].string_or());
   if (!is_name(name, 256) || name == "default") return bad_input(fmt::format("Event bus name '{}' is not valid.", name));
-  if (buses_.contains({call.region, name})) return cloud::error("ResourceAlreadyExistsException", fmt::format("Event bus {} already exists.", name));
-  Bus bus{.name = name, .region = call.region, .created = env_.loop.now(), .description = std::string(call.input["Description"].string_or()), .rules = {}};
-  save("buses", call.region + '/' + name, Json::object({{"name", name}, {"region", call.region}, {"created", bus.created.time_since_epoch().count()}, {"description", bus.description}}));
+  if (buses_.contains({call.region, name}))
+    return cloud::error("ResourceAlreadyExistsException", fmt::format("Event bus {} already exists.", name));
+  Bus bus{.name = name,
+          .region = call.region,
+          .created = env_.loop.now(),
+          .description = std::string(call.input["Description"].string_or()),
+          .rules = {}};
+  save("buses", call.region + '/' + name,
+       Json::object({{"name", name},
+                     {"region", call.region},
+                     {"created", bus.created.time_since_epoch().count()},
+                     {"description", bus.description}}));
   const std::string arn = bus_arn(buses_[{call.region, name}] = std::move(bus));
   return Json::object({{"EventBusArn", arn}});
 }
@@ -165,7 +201,8 @@ Reply Events::list_event_buses(const Call& call) {
   default_bus(call.region);
   Json::Array out;
   for (const auto& [key, bus] : buses_)
-    if (key.first == call.region && key.second.starts_with(call.input["NamePrefix"].string_or())) out.push_back(Json::object({{"Name", bus.name}, {"Arn", bus_arn(bus)}}));
+    if (key.first == call.region && key.second.starts_with(call.input["NamePrefix"].string_or()))
+      out.push_back(Json::object({{"Name", bus.name}, {"Arn", bus_arn(bus)}}));
   return Json::object({{"EventBuses", std::move(out)}});
 }
 
@@ -177,7 +214,8 @@ std::expected<Events::Rule*, cloud::Error> Events::find_rule(const Call& call) {
   const Json* name = call.input.find("Name");
   if (!name) name = call.input.find("Rule");
   const auto rule = (*bus)->rules.find(name ? name->string_or() : "");
-  if (rule == (*bus)->rules.end()) return not_found(fmt::format("Rule {} does not exist on EventBus {}.", name ? name->string_or() : "", (*bus)->name));
+  if (rule == (*bus)->rules.end())
+    return not_found(fmt::format("Rule {} does not exist on EventBus {}.", name ? name->string_or() : "", (*bus)->name));
   return &rule->second;
 }
 
@@ -196,7 +234,8 @@ void Events::store(const Rule& rule) { save("rules", row_key(rule.region, rule.b
 
 Json Events::rule_json(const Rule& rule) const {
   Json::Object out{{"Name", rule.name}, {"Arn", rule_arn(rule)}, {"State", rule.state}, {"EventBusName", rule.bus}};
-  out.set_if(!rule.pattern_text.empty(), "EventPattern", rule.pattern_text).set_if(!rule.schedule_text.empty(), "ScheduleExpression", rule.schedule_text);
+  out.set_if(!rule.pattern_text.empty(), "EventPattern", rule.pattern_text)
+      .set_if(!rule.schedule_text.empty(), "ScheduleExpression", rule.schedule_text);
   out.set_if(!rule.description.empty(), "Description", rule.description).set_if(!rule.role_arn.empty(), "RoleArn", rule.role_arn);
   return out;
 }
@@ -204,14 +243,20 @@ Json Events::rule_json(const Rule& rule) const {
 Reply Events::put_rule(const Call& call) {
   const Json& in = call.input;
   const std::string name(in["Name"].string_or());
-  if (!is_name(name, 64)) return bad_input(fmt::format("1 validation error detected: Value '{}' at 'name' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\.\\-_A-Za-z0-9]+", name));
+  if (!is_name(name, 64))
+    return bad_input(
+        fmt::format("1 validation error detected: Value '{}' at 'name' failed to satisfy constraint: Member must satisfy regular "
+                    "expression pattern: [\\.\\-_A-Za-z0-9]+",
+                    name));
   const auto bus = find_bus(call, in["EventBusName"].string_or());
   if (!bus) return std::unexpected(bus.error());
   const std::string pattern_text(in["EventPattern"].string_or()), schedule_text(in["ScheduleExpression"].string_or());
   if (pattern_text.empty() && schedule_text.empty()) return bad_input("Parameter(s) EventPattern or ScheduleExpression must be specified.");
-  if (!schedule_text.empty() && (*bus)->name != "default") return bad_input("ScheduleExpression is supported only on the default event bus.");
+  if (!schedule_text.empty() && (*bus)->name != "default")
+    return bad_input("ScheduleExpression is supported only on the default event bus.");
   const std::string state(in["State"].string_or("ENABLED"));
-  if (state != "ENABLED" && state != "DISABLED" && state != "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS") return bad_input(fmt::format("Value '{}' at 'state' is not a rule state.", state));
+  if (state != "ENABLED" && state != "DISABLED" && state != "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS")
+    return bad_input(fmt::format("Value '{}' at 'state' is not a rule state.", state));
   std::optional<Pattern> pattern;
   std::optional<Schedule> schedule;
   if (!pattern_text.empty()) {
@@ -233,7 +278,7 @@ Reply Events::put_rule(const Call& call) {
   rule.pattern_text = pattern_text;
   rule.schedule_text = schedule_text;
   rule.pattern = std::move(pattern);
-  rule.schedule = std::move(schedule);
+  rule.schedule = schedule;
   rule.state = state;
   rule.description = in["Description"].string_or();
   rule.role_arn = in["RoleArn"].string_or();
@@ -295,14 +340,16 @@ Reply Events::put_targets(const Call& call) {
     const std::string arn(target["Arn"].string_or());
     if (!Arn::parse(arn)) return bad_input(fmt::format("Parameter {} is not valid. Reason: Provided Arn is not in correct format.", arn));
     if (auto fine = snapward::events::check_target_input(target); !fine) return bad_input(fine.error().message);
-    if (arn.find(":states:") != std::string::npos && !target.find("RoleArn")) return bad_input(fmt::format("Parameter(s) RoleArn must be specified for target: {}.", target["Id"].string_or()));
+    if (arn.find(":states:") != std::string::npos && !target.find("RoleArn"))
+      return bad_input(fmt::format("Parameter(s) RoleArn must be specified for target: {}.", target["Id"].string_or()));
     const auto same = std::find_if(targets.begin(), targets.end(), [&](const Json& t) { return t["Id"] == target["Id"]; });
     if (same == targets.end())
       targets.push_back(target);
     else
       *same = target;
   }
-  if (targets.size() > kMaxTargets) return cloud::error("LimitExceededException", "The requested resource exceeds the maximum number allowed.");
+  if (targets.size() > kMaxTargets)
+    return cloud::error("LimitExceededException", "The requested resource exceeds the maximum number allowed.");
   (*rule)->targets = std::move(targets);
   store(**rule);
   return Json::object({{"FailedEntryCount", 0}, {"FailedEntries", Json::Array{}}});
@@ -328,7 +375,8 @@ Reply Events::rule_names_by_target(const Call& call) {
   if (!bus) return std::unexpected(bus.error());
   Json::Array out;
   for (const auto& [name, rule] : (*bus)->rules)
-    if (std::any_of(rule.targets.begin(), rule.targets.end(), [&](const Json& t) { return t["Arn"] == call.input["TargetArn"]; })) out.push_back(Json(name));
+    if (std::any_of(rule.targets.begin(), rule.targets.end(), [&](const Json& t) { return t["Arn"] == call.input["TargetArn"]; }))
+      out.push_back(Json(name));
   return Json::object({{"RuleNames", std::move(out)}});
 }
 
@@ -367,8 +415,9 @@ Reply Events::test_pattern(const Call& call) {
 Reply Events::put_events(const Call& call) {
   const auto& entries = call.input["Entries"].items();
   if (entries.empty() || entries.size() > kMaxEntries)
-    return bad_input(fmt::format("1 validation error detected: Value '{}' at 'entries' failed to satisfy constraint: Member must have length {}", entries.size(),
-                                 entries.empty() ? "greater than or equal to 1" : "less than or equal to 10"));
+    return bad_input(
+        fmt::format("1 validation error detected: Value '{}' at 'entries' failed to satisfy constraint: Member must have length {}",
+                    entries.size(), entries.empty() ? "greater than or equal to 1" : "less than or equal to 10"));
   Json::Array out;
   std::int64_t failed_entries = 0;
   for (const Json& entry : entries) {
@@ -376,7 +425,8 @@ Reply Events::put_events(const Call& call) {
       ++failed_entries;
       out.push_back(Json::object({{"ErrorCode", code}, {"ErrorMessage", std::move(message)}}));
     };
-    const std::string_view source = entry["Source"].string_or(), detail_type = entry["DetailType"].string_or(), detail_text = entry["Detail"].string_or();
+    const std::string_view source = entry["Source"].string_or(), detail_type = entry["DetailType"].string_or(),
+                           detail_text = entry["Detail"].string_or();
     const auto detail = Json::parse(detail_text);
     std::size_t size = (entry.find("Time") ? 14 : 0) + source.size() + detail_type.size() + detail_text.size();
     for (const Json& r : entry["Resources"].items()) size += r.string_or().size();
@@ -395,8 +445,15 @@ Reply Events::put_events(const Call& call) {
     } else {
       const std::string id = env_.loop.entropy().uuid();
       const auto at = parse_iso(entry["Time"].string_or()).value_or(env_.loop.now());
-      const Json event = Json::object({{"version", "0"}, {"id", id}, {"detail-type", detail_type}, {"source", source}, {"account", env_.account}, {"time", iso_seconds(at)},
-                                       {"region", call.region}, {"resources", entry.find("Resources") ? entry["Resources"] : Json(Json::Array{})}, {"detail", *detail}});
+      const Json event = Json::object({{"version", "0"},
+                                       {"id", id},
+                                       {"detail-type", detail_type},
+                                       {"source", source},
+                                       {"account", env_.account},
+                                       {"time", iso_seconds(at)},
+                                       {"region", call.region},
+                                       {"resources", entry.find("Resources") ? entry["Resources"] : Json(Json::Array{})},
+                                       {"detail", *detail}});
       // A bus that does not exist swallows its events, as at AWS.
       if (const auto bus = find_bus(call, entry["EventBusName"].string_or())) dispatch(**bus, event);
       out.push_back(Json::object({{"EventId", id}}));
@@ -429,8 +486,15 @@ void Events::fire(const std::string& region, const std::string& bus, const std::
   rule.last_fired = env_.loop.now();
   rule.timer.reset();
   store(rule);
-  deliver(rule, Json::object({{"version", "0"}, {"id", env_.loop.entropy().uuid()}, {"detail-type", "Scheduled Event"}, {"source", "aws.events"}, {"account", env_.account},
-                              {"time", iso_seconds(rule.last_fired)}, {"region", region}, {"resources", Json::array({rule_arn(rule)})}, {"detail", Json(Json::Object{})}}));
+  deliver(rule, Json::object({{"version", "0"},
+                              {"id", env_.loop.entropy().uuid()},
+                              {"detail-type", "Scheduled Event"},
+                              {"source", "aws.events"},
+                              {"account", env_.account},
+                              {"time", iso_seconds(rule.last_fired)},
+                              {"region", region},
+                              {"resources", Json::array({rule_arn(rule)})},
+                              {"detail", Json(Json::Object{})}}));
   arm(rule);
 }
 
@@ -440,30 +504,45 @@ void Events::deliver(const Rule& rule, const Json& event) {
   const std::vector<Json> targets = rule.targets;  // a delivery may change the rules
   const std::string arn = rule_arn(rule), name = rule.name, region = rule.region;
   for (const Json& target : targets)
-    attempt({.id = fmt::format("{}_{}", event["id"].string_or(), hex_encode(sha256(arn + '\n' + std::string(target["Id"].string_or()))).substr(0, 32)), .region = region, .rule_arn = arn,
-             .rule_name = name, .target = target, .event = event, .first = env_.loop.now(), .attempts = 0});
+    attempt({.id = fmt::format("{}_{}", event["id"].string_or(),
+                               hex_encode(sha256(arn + '\n' + std::string(target["Id"].string_or()))).substr(0, 32)),
+             .region = region,
+             .rule_arn = arn,
+             .rule_name = name,
+             .target = target,
+             .event = event,
+             .first = env_.loop.now(),
+             .attempts = 0});
 }
 
 std::expected<Call, cloud::Error> Events::call_for(const Delivery& d) const {
   const std::string target(d.target["Arn"].string_or());
   const auto arn = Arn::parse(target);
   const std::string region = arn->region.empty() ? d.region : arn->region;
-  const std::string input = snapward::events::target_input(d.target, d.event, {.rule_arn = d.rule_arn, .rule_name = d.rule_name, .ingested = d.first});
-  if (arn->service == "states") return Call{"states", region, "StartExecution", Json::object({{"stateMachineArn", target}, {"name", d.id}, {"input", input}})};
+  const std::string input =
+      snapward::events::target_input(d.target, d.event, {.rule_arn = d.rule_arn, .rule_name = d.rule_name, .ingested = d.first});
+  if (arn->service == "states")
+    return Call{"states", region, "StartExecution", Json::object({{"stateMachineArn", target}, {"name", d.id}, {"input", input}})};
   if (arn->service == "sns") return Call{"sns", region, "Publish", Json::object({{"TopicArn", target}, {"Message", input}})};
   if (arn->service == "sqs") {
     const std::string url = fmt::format("{}/{}/{}", env_.base_url, arn->account, arn->resource);
     return Call{"sqs", region, "SendMessage", Json::object({{"QueueUrl", url}, {"MessageBody", input}})};
   }
-  if (arn->service == "lambda") return Call{"lambda", region, "Invoke", Json::object({{"FunctionName", target}, {"InvocationType", "Event"}, {"Payload", input}})};
+  if (arn->service == "lambda")
+    return Call{"lambda", region, "Invoke", Json::object({{"FunctionName", target}, {"InvocationType", "Event"}, {"Payload", input}})};
   if (arn->service == "events" && arn->resource == "target/create-snapshot") {
     // The built-in target: its input is the id or the ARN of a volume, as a JSON string.
     const auto volume = Json::parse(input);
     std::string id(volume ? volume->string_or() : "");
     if (const auto ebs = EbsArn::parse(id, "volume")) id = ebs->id;
-    return Call{"ec2", region, "CreateSnapshot",
-                Json::object({{"VolumeId", id}, {"Description", fmt::format("Created by rule {}", d.rule_name)},
-                              {"TagSpecifications", Json::array({Json::object({{"ResourceType", "snapshot"}, {"Tags", Json::array({Json::object({{"Key", "CreatedByRule"}, {"Value", d.rule_name}})})}})})}})};
+    return Call{
+        "ec2", region, "CreateSnapshot",
+        Json::object(
+            {{"VolumeId", id},
+             {"Description", fmt::format("Created by rule {}", d.rule_name)},
+             {"TagSpecifications",
+              Json::array({Json::object({{"ResourceType", "snapshot"},
+                                         {"Tags", Json::array({Json::object({{"Key", "CreatedByRule"}, {"Value", d.rule_name}})})}})})}})};
   }
   return cloud::error("UnsupportedTarget", fmt::format("Targets of service {} are not supported by Snapward's local cloud.", arn->service));
 }
@@ -472,9 +551,10 @@ void Events::attempt(Delivery d) {
   const auto arn = Arn::parse(d.target["Arn"].string_or());
   if (arn && arn->service == "events" && arn->resource.starts_with("event-bus/")) {  // another bus of ours: no call between
     const auto bus = buses_.find({arn->region, bus_name(arn->str())});
-    if (bus != buses_.end()) return env_.loop.defer([this, key = bus->first, event = d.event] {
-      if (const auto b = buses_.find(key); b != buses_.end()) dispatch(b->second, event);
-    });
+    if (bus != buses_.end())
+      return env_.loop.defer([this, key = bus->first, event = d.event] {
+        if (const auto b = buses_.find(key); b != buses_.end()) dispatch(b->second, event);
+      });
   }
   auto call = call_for(d);
   if (!call) return bury(d, call.error(), "");
@@ -490,7 +570,8 @@ void Events::failed(Delivery d, const cloud::Error& error) {
   const cloud::Kind kind = cloud::kind_of(error);
   if (kind == cloud::Kind::not_found || kind == cloud::Kind::denied || kind == cloud::Kind::invalid) return bury(d, error, "");
   const Json& policy = d.target["RetryPolicy"];
-  const std::int64_t most = policy["MaximumRetryAttempts"].integer_or(kMaxRetries), age = policy["MaximumEventAgeInSeconds"].integer_or(kMaxAgeSeconds);
+  const std::int64_t most = policy["MaximumRetryAttempts"].integer_or(kMaxRetries),
+                     age = policy["MaximumEventAgeInSeconds"].integer_or(kMaxAgeSeconds);
   if (d.attempts >= most) return bury(d, error, "MaximumRetryAttempts");
   // Exponential with jitter, from one second to ten minutes.
   const double seconds = std::min(600.0, std::pow(2.0, static_cast<double>(d.attempts))) * (0.5 + 0.5 * env_.loop.entropy().unit());
@@ -503,20 +584,28 @@ void Events::failed(Delivery d, const cloud::Error& error) {
 
 void Events::bury(const Delivery& d, const cloud::Error& error, const char* exhausted) {
   drop("deliveries", d.id);
-  spdlog::warn("rule {}: the event {} could not be delivered to {}: {}", d.rule_name, d.event["id"].string_or(), d.target["Arn"].string_or(), error.message);
+  spdlog::warn("rule {}: the event {} could not be delivered to {}: {}", d.rule_name, d.event["id"].string_or(),
+               d.target["Arn"].string_or(), error.message);
   const auto queue = Arn::parse(d.target["DeadLetterConfig"]["Arn"].string_or());
   if (!queue || queue->service != "sqs") return;
   const auto attribute = [](std::string value) { return Json::object({{"DataType", "String"}, {"StringValue", std::move(value)}}); };
-  Json::Object attributes{{"RULE_ARN", attribute(d.rule_arn)}, {"TARGET_ARN", attribute(std::string(d.target["Arn"].string_or()))}, {"ERROR_MESSAGE", attribute(error.message)},
+  Json::Object attributes{{"RULE_ARN", attribute(d.rule_arn)},
+                          {"TARGET_ARN", attribute(std::string(d.target["Arn"].string_or()))},
+                          {"ERROR_MESSAGE", attribute(error.message)},
                           {"RETRY_ATTEMPTS", attribute(std::to_string(d.attempts))}};
   const cloud::Kind kind = cloud::kind_of(error);
-  attributes.set("ERROR_CODE", attribute(kind == cloud::Kind::not_found ? "NO_RESOURCE" : kind == cloud::Kind::denied ? "NO_PERMISSIONS" : kind == cloud::Kind::throttled ? "THROTTLING" : "SDK_CLIENT_ERROR"));
+  attributes.set("ERROR_CODE", attribute(kind == cloud::Kind::not_found   ? "NO_RESOURCE"
+                                         : kind == cloud::Kind::denied    ? "NO_PERMISSIONS"
+                                         : kind == cloud::Kind::throttled ? "THROTTLING"
+                                                                          : "SDK_CLIENT_ERROR"));
   if (*exhausted) attributes.set("EXHAUSTED_RETRY_CONDITION", attribute(exhausted));
   env_.loop.spawn(env_.cloud->call({"sqs", queue->region, "SendMessage",
-                          Json::object({{"QueueUrl", fmt::format("{}/{}/{}", env_.base_url, queue->account, queue->resource)}, {"MessageBody", d.event.dump()}, {"MessageAttributes", std::move(attributes)}})}),
-        [](const Reply& reply) {
-          if (!reply) spdlog::warn("a dead letter could not be queued: {}", reply.error().message);
-        });
+                                    Json::object({{"QueueUrl", fmt::format("{}/{}/{}", env_.base_url, queue->account, queue->resource)},
+                                                  {"MessageBody", d.event.dump()},
+                                                  {"MessageAttributes", std::move(attributes)}})}),
+                  [](const Reply& reply) {
+                    if (!reply) spdlog::warn("a dead letter could not be queued: {}", reply.error().message);
+                  });
 }
 
 }  // namespace snapward::services::events

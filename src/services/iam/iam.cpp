@@ -8,7 +8,8 @@ namespace snapward::services::iam {
 
 std::expected<Iam::Role*, cloud::Error> Iam::find(const Call& call) {
   const auto found = roles_.find(call.input["RoleName"].string_or());
-  if (found == roles_.end()) return cloud::error("NoSuchEntity", fmt::format("The role with name {} cannot be found.", call.input["RoleName"].string_or()), 404);
+  if (found == roles_.end())
+    return cloud::error("NoSuchEntity", fmt::format("The role with name {} cannot be found.", call.input["RoleName"].string_or()), 404);
   return &found->second;
 }
 
@@ -31,10 +32,16 @@ Iam::Iam(Environment& env) : Service("iam", env) {
     const std::string name(call.input["RoleName"].string_or());
     if (name.empty() || name.size() > 64) return cloud::error("ValidationError", "The specified value for roleName is invalid.");
     if (roles_.contains(name)) return cloud::error("EntityAlreadyExists", fmt::format("Role with name {} already exists.", name), 409);
-    if (!Json::parse(call.input["AssumeRolePolicyDocument"].string_or())) return cloud::error("MalformedPolicyDocument", "This policy contains invalid Json");
+    if (!Json::parse(call.input["AssumeRolePolicyDocument"].string_or()))
+      return cloud::error("MalformedPolicyDocument", "This policy contains invalid Json");
     const std::string path(call.input["Path"].string_or("/"));
-    Json::Object json{{"Path", path}, {"RoleName", name}, {"RoleId", "AROA" + env_.loop.entropy().hex(16)}, {"Arn", fmt::format("arn:aws:iam::{}:role{}{}", env_.account, path, name)},
-                      {"CreateDate", iso_millis(env_.loop.now())}, {"AssumeRolePolicyDocument", percent_encode(call.input["AssumeRolePolicyDocument"].string_or())}, {"MaxSessionDuration", 3600}};
+    Json::Object json{{"Path", path},
+                      {"RoleName", name},
+                      {"RoleId", "AROA" + env_.loop.entropy().hex(16)},
+                      {"Arn", fmt::format("arn:aws:iam::{}:role{}{}", env_.account, path, name)},
+                      {"CreateDate", iso_millis(env_.loop.now())},
+                      {"AssumeRolePolicyDocument", percent_encode(call.input["AssumeRolePolicyDocument"].string_or())},
+                      {"MaxSessionDuration", 3600}};
     for (const char* field : {"Description", "Tags"})
       if (const Json* value = call.input.find(field)) json.set(field, *value);
     Role& role = roles_[name];
@@ -57,7 +64,8 @@ Iam::Iam(Environment& env) : Service("iam", env) {
     const auto role = find(call);
     if (!role) return std::unexpected(role.error());
     if (!(*role)->policies.empty()) return cloud::error("DeleteConflict", "Cannot delete entity, must delete policies first.", 409);
-    if (!(*role)->attached.items().empty()) return cloud::error("DeleteConflict", "Cannot delete entity, must detach all policies first.", 409);
+    if (!(*role)->attached.items().empty())
+      return cloud::error("DeleteConflict", "Cannot delete entity, must detach all policies first.", 409);
     const std::string name(call.input["RoleName"].string_or());
     drop("roles", name);
     roles_.erase(name);
@@ -75,7 +83,8 @@ Iam::Iam(Environment& env) : Service("iam", env) {
   on("PutRolePolicy", [this](const Call& call) -> Reply {
     const auto role = find(call);
     if (!role) return std::unexpected(role.error());
-    if (!Json::parse(call.input["PolicyDocument"].string_or())) return cloud::error("MalformedPolicyDocument", "The policy failed legacy parsing");
+    if (!Json::parse(call.input["PolicyDocument"].string_or()))
+      return cloud::error("MalformedPolicyDocument", "The policy failed legacy parsing");
     (*role)->policies[std::string(call.input["PolicyName"].string_or())] = call.input["PolicyDocument"].string_or();
     store(std::string(call.input["RoleName"].string_or()), **role);
     return Json(Json::Object{});
@@ -84,14 +93,18 @@ Iam::Iam(Environment& env) : Service("iam", env) {
     const auto role = find(call);
     if (!role) return std::unexpected(role.error());
     const auto policy = (*role)->policies.find(std::string(call.input["PolicyName"].string_or()));
-    if (policy == (*role)->policies.end()) return cloud::error("NoSuchEntity", fmt::format("The role policy with name {} cannot be found.", call.input["PolicyName"].string_or()), 404);
-    return Json::object({{"RoleName", call.input["RoleName"]}, {"PolicyName", policy->first}, {"PolicyDocument", percent_encode(policy->second)}});
+    if (policy == (*role)->policies.end())
+      return cloud::error("NoSuchEntity",
+                          fmt::format("The role policy with name {} cannot be found.", call.input["PolicyName"].string_or()), 404);
+    return Json::object(
+        {{"RoleName", call.input["RoleName"]}, {"PolicyName", policy->first}, {"PolicyDocument", percent_encode(policy->second)}});
   });
   on("DeleteRolePolicy", [this](const Call& call) -> Reply {
     const auto role = find(call);
     if (!role) return std::unexpected(role.error());
     if ((*role)->policies.erase(std::string(call.input["PolicyName"].string_or())) == 0)
-      return cloud::error("NoSuchEntity", fmt::format("The role policy with name {} cannot be found.", call.input["PolicyName"].string_or()), 404);
+      return cloud::error("NoSuchEntity",
+                          fmt::format("The role policy with name {} cannot be found.", call.input["PolicyName"].string_or()), 404);
     store(std::string(call.input["RoleName"].string_or()), **role);
     return Json(Json::Object{});
   });
@@ -106,7 +119,9 @@ Iam::Iam(Environment& env) : Service("iam", env) {
     const auto role = find(call);
     if (!role) return std::unexpected(role.error());
     const std::string arn(call.input["PolicyArn"].string_or());
-    (*role)->attached = merge_tags((*role)->attached, Json::array({Json::object({{"PolicyArn", arn}, {"PolicyName", arn.substr(arn.rfind('/') + 1)}})}), "PolicyArn", "PolicyName");
+    (*role)->attached =
+        merge_tags((*role)->attached, Json::array({Json::object({{"PolicyArn", arn}, {"PolicyName", arn.substr(arn.rfind('/') + 1)}})}),
+                   "PolicyArn", "PolicyName");
     store(std::string(call.input["RoleName"].string_or()), **role);
     return Json(Json::Object{});
   });

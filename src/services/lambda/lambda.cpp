@@ -16,14 +16,27 @@ std::string function_name(std::string_view given) {
   const std::string rest = arn ? arn->resource_id("function").value_or("") : "";
   return rest.substr(0, rest.find(':'));
 }
-std::unexpected<cloud::Error> no_function(const std::string& arn) { return cloud::error("ResourceNotFoundException", "Function not found: " + arn, 404); }
+std::unexpected<cloud::Error> no_function(const std::string& arn) {
+  return cloud::error("ResourceNotFoundException", "Function not found: " + arn, 404);
+}
 }  // namespace
 
-std::string Lambda::arn(const std::string& region, const std::string& name) const { return fmt::format("arn:aws:lambda:{}:{}:function:{}", region, env_.account, name); }
+std::string Lambda::arn(const std::string& region, const std::string& name) const {
+  return fmt::format("arn:aws:lambda:{}:{}:function:{}", region, env_.account, name);
+}
 
 Json Lambda::configuration(const std::string& region, const std::string& name) const {
-  return Json::object({{"FunctionName", name}, {"FunctionArn", arn(region, name)}, {"Runtime", "provided.al2023"}, {"Handler", "bootstrap"}, {"Timeout", 60}, {"MemorySize", 128}, {"Version", "$LATEST"},
-                       {"State", "Active"}, {"PackageType", "Zip"}, {"Description", "A task of Snapward, built into this server"}, {"Architectures", Json::array({"x86_64"})}});
+  return Json::object({{"FunctionName", name},
+                       {"FunctionArn", arn(region, name)},
+                       {"Runtime", "provided.al2023"},
+                       {"Handler", "bootstrap"},
+                       {"Timeout", 60},
+                       {"MemorySize", 128},
+                       {"Version", "$LATEST"},
+                       {"State", "Active"},
+                       {"PackageType", "Zip"},
+                       {"Description", "A task of Snapward, built into this server"},
+                       {"Architectures", Json::array({"x86_64"})}});
 }
 
 Lambda::Lambda(Environment& env) : Service("lambda", env) {

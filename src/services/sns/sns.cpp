@@ -15,16 +15,33 @@ constexpr std::size_t kMaxMessage = 262'144;
 constexpr std::int64_t kMaxRetries = 3;
 constexpr Duration kRetryDelay = std::chrono::seconds(20);
 
-std::unexpected<cloud::Error> invalid_parameter(const std::string& what) { return cloud::error("InvalidParameter", "Invalid parameter: " + what); }
+std::unexpected<cloud::Error> invalid_parameter(const std::string& what) {
+  return cloud::error("InvalidParameter", "Invalid parameter: " + what);
+}
 }  // namespace
 
 Json Sns::Subscription::to_row() const {
-  return Json::object({{"arn", arn}, {"topic", topic}, {"protocol", protocol}, {"endpoint", endpoint}, {"token", token}, {"confirmed", confirmed}, {"attributes", attributes}});
+  return Json::object({{"arn", arn},
+                       {"topic", topic},
+                       {"protocol", protocol},
+                       {"endpoint", endpoint},
+                       {"token", token},
+                       {"confirmed", confirmed},
+                       {"attributes", attributes}});
 }
-Json Sns::Topic::to_row() const { return Json::object({{"arn", arn}, {"name", name}, {"region", region}, {"attributes", attributes}, {"tags", tags}}); }
+Json Sns::Topic::to_row() const {
+  return Json::object({{"arn", arn}, {"name", name}, {"region", region}, {"attributes", attributes}, {"tags", tags}});
+}
 Json Sns::Delivery::to_row() const {
-  return Json::object({{"id", id}, {"subscription", subscription}, {"type", type}, {"message_id", message_id}, {"message", message}, {"subject", subject}, {"attributes", attributes},
-                       {"published", published.time_since_epoch().count()}, {"attempts", attempts}});
+  return Json::object({{"id", id},
+                       {"subscription", subscription},
+                       {"type", type},
+                       {"message_id", message_id},
+                       {"message", message},
+                       {"subject", subject},
+                       {"attributes", attributes},
+                       {"published", published.time_since_epoch().count()},
+                       {"attempts", attempts}});
 }
 
 Sns::Sns(Environment& env, Outbound& outbound) : Service("sns", env), outbound_(outbound) {
@@ -48,16 +65,31 @@ Sns::Sns(Environment& env, Outbound& outbound) : Service("sns", env), outbound_(
 
 void Sns::restore() {
   each_row("topics", [&](const std::string& arn, const Json& r) {
-    topics_[arn] = {.arn = arn, .name = std::string(r["name"].string_or()), .region = std::string(r["region"].string_or()), .attributes = r["attributes"], .tags = r["tags"]};
+    topics_[arn] = {.arn = arn,
+                    .name = std::string(r["name"].string_or()),
+                    .region = std::string(r["region"].string_or()),
+                    .attributes = r["attributes"],
+                    .tags = r["tags"]};
   });
   each_row("subscriptions", [&](const std::string& arn, const Json& r) {
-    subscriptions_[arn] = {.arn = arn, .topic = std::string(r["topic"].string_or()), .protocol = std::string(r["protocol"].string_or()), .endpoint = std::string(r["endpoint"].string_or()),
-                           .token = std::string(r["token"].string_or()), .confirmed = r["confirmed"].bool_or(false), .attributes = r["attributes"]};
+    subscriptions_[arn] = {.arn = arn,
+                           .topic = std::string(r["topic"].string_or()),
+                           .protocol = std::string(r["protocol"].string_or()),
+                           .endpoint = std::string(r["endpoint"].string_or()),
+                           .token = std::string(r["token"].string_or()),
+                           .confirmed = r["confirmed"].bool_or(false),
+                           .attributes = r["attributes"]};
   });
   each_row("deliveries", [&](const std::string& id, const Json& r) {
-    deliveries_[id] = {.id = id, .subscription = std::string(r["subscription"].string_or()), .type = std::string(r["type"].string_or()), .message_id = std::string(r["message_id"].string_or()),
-                       .message = std::string(r["message"].string_or()), .subject = std::string(r["subject"].string_or()), .attributes = r["attributes"],
-                       .published = Instant(Duration(r["published"].integer_or(0))), .attempts = r["attempts"].integer_or(0)};
+    deliveries_[id] = {.id = id,
+                       .subscription = std::string(r["subscription"].string_or()),
+                       .type = std::string(r["type"].string_or()),
+                       .message_id = std::string(r["message_id"].string_or()),
+                       .message = std::string(r["message"].string_or()),
+                       .subject = std::string(r["subject"].string_or()),
+                       .attributes = r["attributes"],
+                       .published = Instant(Duration(r["published"].integer_or(0))),
+                       .attempts = r["attempts"].integer_or(0)};
     env_.loop.defer([this, id] { attempt(id); });
   });
 }
@@ -78,8 +110,11 @@ std::expected<Sns::Subscription*, cloud::Error> Sns::find_subscription(const Cal
 
 Reply Sns::create_topic(const Call& call) {
   const std::string name(call.input["Name"].string_or());
-  const bool fits = !name.empty() && name.size() <= 256 && std::all_of(name.begin(), name.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_'; });
-  if (name.ends_with(".fifo") || call.input["Attributes"]["FifoTopic"].string_or() == "true") return invalid_parameter("FIFO topics are not supported by Snapward's local cloud");
+  const bool fits = !name.empty() && name.size() <= 256 && std::all_of(name.begin(), name.end(), [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_';
+  });
+  if (name.ends_with(".fifo") || call.input["Attributes"]["FifoTopic"].string_or() == "true")
+    return invalid_parameter("FIFO topics are not supported by Snapward's local cloud");
   if (!fits) return invalid_parameter("Topic Name");
   const std::string arn = fmt::format("arn:aws:sns:{}:{}:{}", call.region, env_.account, name);
   auto [topic, fresh] = topics_.try_emplace(arn);
@@ -125,7 +160,11 @@ Reply Sns::topic_attributes(const Call& call) {
   for (const auto& [arn, s] : subscriptions_)
     if (s.topic == (*topic)->arn) ++(s.confirmed ? confirmed : pending);
   Json::Object out = (*topic)->attributes.as_object();
-  out.set("TopicArn", (*topic)->arn).set("Owner", env_.account).set("SubscriptionsConfirmed", std::to_string(confirmed)).set("SubscriptionsPending", std::to_string(pending)).set("SubscriptionsDeleted", "0");
+  out.set("TopicArn", (*topic)->arn)
+      .set("Owner", env_.account)
+      .set("SubscriptionsConfirmed", std::to_string(confirmed))
+      .set("SubscriptionsPending", std::to_string(pending))
+      .set("SubscriptionsDeleted", "0");
   if (!out.find("DisplayName")) out.set("DisplayName", "");
   return Json::object({{"Attributes", std::move(out)}});
 }
@@ -145,13 +184,15 @@ Reply Sns::subscribe(const Call& call) {
   if (!topic) return std::unexpected(topic.error());
   const std::string protocol(call.input["Protocol"].string_or()), endpoint(call.input["Endpoint"].string_or());
   const bool http = protocol == "http" || protocol == "https", email = protocol == "email" || protocol == "email-json";
-  if (!http && !email && protocol != "sqs" && protocol != "lambda") return invalid_parameter("Amazon SNS's protocol '" + protocol + "' is not supported by Snapward's local cloud");
+  if (!http && !email && protocol != "sqs" && protocol != "lambda")
+    return invalid_parameter("Amazon SNS's protocol '" + protocol + "' is not supported by Snapward's local cloud");
   if (endpoint.empty() || (http && !endpoint.starts_with(protocol + "://")) || (email && endpoint.find('@') == std::string::npos) ||
       ((protocol == "sqs" || protocol == "lambda") && !Arn::parse(endpoint)))
     return invalid_parameter("Endpoint");
   for (const auto& [arn, s] : subscriptions_)
     if (s.topic == (*topic)->arn && s.protocol == protocol && s.endpoint == endpoint)
-      return Json::object({{"SubscriptionArn", s.confirmed || call.input["ReturnSubscriptionArn"].bool_or(false) ? arn : "pending confirmation"}});
+      return Json::object(
+          {{"SubscriptionArn", s.confirmed || call.input["ReturnSubscriptionArn"].bool_or(false) ? arn : "pending confirmation"}});
   Subscription s;
   s.arn = (*topic)->arn + ':' + env_.loop.entropy().uuid();
   s.topic = (*topic)->arn;
@@ -162,16 +203,27 @@ Reply Sns::subscribe(const Call& call) {
   if (call.input.find("Attributes")) {
     s.attributes = call.input["Attributes"];
     if (const Json* policy = s.attributes.find("FilterPolicy"); policy && !policy->string_or().empty())
-      if (const auto parsed = snapward::events::Pattern::parse(policy->string_or()); !parsed) return invalid_parameter("FilterPolicy: " + parsed.error().message);
+      if (const auto parsed = snapward::events::Pattern::parse(policy->string_or()); !parsed)
+        return invalid_parameter("FilterPolicy: " + parsed.error().message);
   }
-  const std::string arn = s.arn, token = s.token;
+  const std::string arn = s.arn;
   store(subscriptions_[arn] = std::move(s));
   const Subscription& added = subscriptions_.at(arn);
   if (!added.confirmed)
-    send({.id = {}, .subscription = arn, .type = "SubscriptionConfirmation", .message_id = env_.loop.entropy().uuid(),
-          .message = fmt::format("You have chosen to subscribe to the topic {}.\nTo confirm the subscription, visit the SubscribeURL included in this message.", added.topic), .subject = {},
-          .attributes = {}, .published = env_.loop.now(), .attempts = 0});
-  return Json::object({{"SubscriptionArn", added.confirmed || call.input["ReturnSubscriptionArn"].bool_or(false) ? arn : "pending confirmation"}});
+    send(
+        {.id = {},
+         .subscription = arn,
+         .type = "SubscriptionConfirmation",
+         .message_id = env_.loop.entropy().uuid(),
+         .message = fmt::format(
+             "You have chosen to subscribe to the topic {}.\nTo confirm the subscription, visit the SubscribeURL included in this message.",
+             added.topic),
+         .subject = {},
+         .attributes = {},
+         .published = env_.loop.now(),
+         .attempts = 0});
+  return Json::object(
+      {{"SubscriptionArn", added.confirmed || call.input["ReturnSubscriptionArn"].bool_or(false) ? arn : "pending confirmation"}});
 }
 
 Reply Sns::confirm(const Call& call) {
@@ -202,8 +254,11 @@ Reply Sns::list_subscriptions(const Call& call) {
   for (auto s = subscriptions_.lower_bound(from.value_or("")); s != subscriptions_.end(); ++s) {
     if (topic ? s->second.topic != topic->string_or() : Arn::parse(s->second.topic)->region != call.region) continue;
     if (out.size() == 100) return Json::object({{"Subscriptions", std::move(out)}, {"NextToken", page_token(s->first)}});
-    out.push_back(Json::object({{"SubscriptionArn", s->second.confirmed ? s->first : "PendingConfirmation"}, {"Owner", env_.account}, {"Protocol", s->second.protocol},
-                                {"Endpoint", s->second.endpoint}, {"TopicArn", s->second.topic}}));
+    out.push_back(Json::object({{"SubscriptionArn", s->second.confirmed ? s->first : "PendingConfirmation"},
+                                {"Owner", env_.account},
+                                {"Protocol", s->second.protocol},
+                                {"Endpoint", s->second.endpoint},
+                                {"TopicArn", s->second.topic}}));
   }
   return Json::object({{"Subscriptions", std::move(out)}});
 }
@@ -212,8 +267,13 @@ Reply Sns::subscription_attributes(const Call& call) {
   const auto s = find_subscription(call);
   if (!s) return std::unexpected(s.error());
   Json::Object out = (*s)->attributes.as_object();
-  out.set("SubscriptionArn", (*s)->arn).set("TopicArn", (*s)->topic).set("Protocol", (*s)->protocol).set("Endpoint", (*s)->endpoint).set("Owner", env_.account);
-  out.set("PendingConfirmation", (*s)->confirmed ? "false" : "true").set("ConfirmationWasAuthenticated", (*s)->confirmed ? "true" : "false");
+  out.set("SubscriptionArn", (*s)->arn)
+      .set("TopicArn", (*s)->topic)
+      .set("Protocol", (*s)->protocol)
+      .set("Endpoint", (*s)->endpoint)
+      .set("Owner", env_.account);
+  out.set("PendingConfirmation", (*s)->confirmed ? "false" : "true")
+      .set("ConfirmationWasAuthenticated", (*s)->confirmed ? "true" : "false");
   if (!out.find("RawMessageDelivery")) out.set("RawMessageDelivery", "false");
   return Json::object({{"Attributes", std::move(out)}});
 }
@@ -223,7 +283,8 @@ Reply Sns::set_subscription_attributes(const Call& call) {
   if (!s) return std::unexpected(s.error());
   const std::string name(call.input["AttributeName"].string_or()), value(call.input["AttributeValue"].string_or());
   if (name == "FilterPolicy" && !value.empty())
-    if (const auto parsed = snapward::events::Pattern::parse(value); !parsed) return invalid_parameter("FilterPolicy: " + parsed.error().message);
+    if (const auto parsed = snapward::events::Pattern::parse(value); !parsed)
+      return invalid_parameter("FilterPolicy: " + parsed.error().message);
   Json::Object attributes = (*s)->attributes.as_object();
   attributes.set(name, value);
   (*s)->attributes = Json(std::move(attributes));
@@ -236,7 +297,8 @@ Reply Sns::tags(const Call& call) {
   if (found == topics_.end()) return cloud::error("ResourceNotFound", "Resource does not exist", 404);
   Topic& topic = found->second;
   if (call.operation == "ListTagsForResource") return Json::object({{"Tags", topic.tags}});
-  topic.tags = call.operation == "TagResource" ? merge_tags(topic.tags, call.input["Tags"]) : remove_tags(topic.tags, call.input["TagKeys"]);
+  topic.tags =
+      call.operation == "TagResource" ? merge_tags(topic.tags, call.input["Tags"]) : remove_tags(topic.tags, call.input["TagKeys"]);
   save("topics", topic.arn, topic.to_row());
   return Json(Json::Object{});
 }
@@ -267,7 +329,8 @@ Reply Sns::publish(const Call& call) {
   const std::string message(in["Message"].string_or()), subject(in["Subject"].string_or());
   if (message.empty()) return invalid_parameter("Empty message");
   if (message.size() > kMaxMessage) return invalid_parameter("Message too long");
-  if (in.find("Subject") && (subject.empty() || subject.size() > 100 || subject.find('\n') != std::string::npos)) return invalid_parameter("Subject");
+  if (in.find("Subject") && (subject.empty() || subject.size() > 100 || subject.find('\n') != std::string::npos))
+    return invalid_parameter("Subject");
   const bool structured = in["MessageStructure"].string_or() == "json";
   Json by_protocol;
   if (structured) {
@@ -280,8 +343,15 @@ Reply Sns::publish(const Call& call) {
     if (s.topic != (*topic)->arn || !s.confirmed || !wanted(s, in["MessageAttributes"])) continue;
     std::string text = message;
     if (structured) text = by_protocol[s.protocol].string_or(by_protocol["default"].string_or());
-    send({.id = {}, .subscription = arn, .type = "Notification", .message_id = message_id, .message = std::move(text), .subject = subject, .attributes = in["MessageAttributes"],
-          .published = env_.loop.now(), .attempts = 0});
+    send({.id = {},
+          .subscription = arn,
+          .type = "Notification",
+          .message_id = message_id,
+          .message = std::move(text),
+          .subject = subject,
+          .attributes = in["MessageAttributes"],
+          .published = env_.loop.now(),
+          .attempts = 0});
   }
   return Json::object({{"MessageId", message_id}});
 }
@@ -305,15 +375,18 @@ Json Sns::envelope(const Delivery& d, const Subscription& s) const {
   out.set("TopicArn", s.topic);
   if (!d.subject.empty()) out.set("Subject", d.subject);
   out.set("Message", d.message);
-  const std::string region = Arn::parse(s.topic)->region;
   if (d.type == "SubscriptionConfirmation")
-    out.set("SubscribeURL", fmt::format("{}/?Action=ConfirmSubscription&TopicArn={}&Token={}", env_.base_url, percent_encode(s.topic), s.token));
+    out.set("SubscribeURL",
+            fmt::format("{}/?Action=ConfirmSubscription&TopicArn={}&Token={}", env_.base_url, percent_encode(s.topic), s.token));
   out.set("Timestamp", iso_millis(d.published));
-  if (d.type == "Notification") out.set("UnsubscribeURL", fmt::format("{}/?Action=Unsubscribe&SubscriptionArn={}", env_.base_url, percent_encode(s.arn)));
+  if (d.type == "Notification")
+    out.set("UnsubscribeURL", fmt::format("{}/?Action=Unsubscribe&SubscriptionArn={}", env_.base_url, percent_encode(s.arn)));
   if (d.attributes.is_object() && !d.attributes.as_object().empty()) {
     Json::Object attributes;
     for (const auto& [name, a] : d.attributes.as_object())
-      attributes.set(name, Json::object({{"Type", a["DataType"]}, {"Value", a.find("BinaryValue") ? Json(base64_encode(a["BinaryValue"].string_or())) : a["StringValue"]}}));
+      attributes.set(
+          name, Json::object({{"Type", a["DataType"]},
+                              {"Value", a.find("BinaryValue") ? Json(base64_encode(a["BinaryValue"].string_or())) : a["StringValue"]}}));
     out.set("MessageAttributes", std::move(attributes));
   }
   return out;
@@ -332,15 +405,18 @@ Task<void> Sns::deliver(Delivery d) {
   std::string failure;
   if (s.protocol == "sqs") {
     const auto queue = Arn::parse(s.endpoint);
-    Json::Object input{{"QueueUrl", fmt::format("{}/{}/{}", env_.base_url, queue->account, queue->resource)}, {"MessageBody", raw ? d.message : json.dump()}};
+    Json::Object input{{"QueueUrl", fmt::format("{}/{}/{}", env_.base_url, queue->account, queue->resource)},
+                       {"MessageBody", raw ? d.message : json.dump()}};
     if (raw && d.attributes.is_object()) input.set("MessageAttributes", d.attributes);
     Call call{"sqs", queue->region, "SendMessage", std::move(input)};
     const Reply reply = co_await env_.cloud->call(std::move(call));
     if (!reply) failure = reply.error().message;
   } else if (s.protocol == "lambda") {
-    const Json sns = json;
-    Json event = Json::object({{"Records", Json::array({Json::object({{"EventSource", "aws:sns"}, {"EventVersion", "1.0"}, {"EventSubscriptionArn", s.arn}, {"Sns", sns}})})}});
-    Call call{"lambda", Arn::parse(s.topic)->region, "Invoke", Json::object({{"FunctionName", s.endpoint}, {"InvocationType", "Event"}, {"Payload", event.dump()}})};
+    Json event = Json::object(
+        {{"Records", Json::array({Json::object(
+                         {{"EventSource", "aws:sns"}, {"EventVersion", "1.0"}, {"EventSubscriptionArn", s.arn}, {"Sns", json}})})}});
+    Call call{"lambda", Arn::parse(s.topic)->region, "Invoke",
+              Json::object({{"FunctionName", s.endpoint}, {"InvocationType", "Event"}, {"Payload", event.dump()}})};
     const Reply reply = co_await env_.cloud->call(std::move(call));
     if (!reply) failure = reply.error().message;
   } else if (s.protocol == "email" || s.protocol == "email-json") {
@@ -369,7 +445,9 @@ Task<void> Sns::deliver(Delivery d) {
 
 void Sns::settle(Delivery d, const std::string& failure) {
   if (failure.empty() || d.attempts >= kMaxRetries) {
-    if (!failure.empty()) spdlog::warn("notification {} could not be delivered to {} after {} attempts: {}", d.message_id, d.subscription, d.attempts + 1, failure);
+    if (!failure.empty())
+      spdlog::warn("notification {} could not be delivered to {} after {} attempts: {}", d.message_id, d.subscription, d.attempts + 1,
+                   failure);
     deliveries_.erase(d.id);
     drop("deliveries", d.id);
     const auto s = subscriptions_.find(d.subscription);
@@ -378,10 +456,11 @@ void Sns::settle(Delivery d, const std::string& failure) {
     const auto queue = policy ? Arn::parse((*policy)["deadLetterTargetArn"].string_or()) : std::nullopt;
     if (!queue) return;
     env_.loop.spawn(env_.cloud->call({"sqs", queue->region, "SendMessage",
-                            Json::object({{"QueueUrl", fmt::format("{}/{}/{}", env_.base_url, queue->account, queue->resource)}, {"MessageBody", envelope(d, s->second).dump()}})}),
-          [](const Reply& reply) {
-            if (!reply) spdlog::warn("a dead letter could not be queued: {}", reply.error().message);
-          });
+                                      Json::object({{"QueueUrl", fmt::format("{}/{}/{}", env_.base_url, queue->account, queue->resource)},
+                                                    {"MessageBody", envelope(d, s->second).dump()}})}),
+                    [](const Reply& reply) {
+                      if (!reply) spdlog::warn("a dead letter could not be queued: {}", reply.error().message);
+                    });
     return;
   }
   ++d.attempts;

@@ -18,10 +18,15 @@ struct Attribute {
   const char* fallback;
   std::int64_t least, most;
 };
-constexpr Attribute kNumbers[] = {{"VisibilityTimeout", "30", 0, 43'200},         {"DelaySeconds", "0", 0, 900},         {"MaximumMessageSize", "1048576", 1024, 1'048'576},
-                                  {"MessageRetentionPeriod", "345600", 60, 1'209'600}, {"ReceiveMessageWaitTimeSeconds", "0", 0, 20}};
+constexpr Attribute kNumbers[] = {{"VisibilityTimeout", "30", 0, 43'200},
+                                  {"DelaySeconds", "0", 0, 900},
+                                  {"MaximumMessageSize", "1048576", 1024, 1'048'576},
+                                  {"MessageRetentionPeriod", "345600", 60, 1'209'600},
+                                  {"ReceiveMessageWaitTimeSeconds", "0", 0, 20}};
 
-std::unexpected<cloud::Error> no_queue() { return cloud::error("AWS.SimpleQueueService.NonExistentQueue", "The specified queue does not exist."); }
+std::unexpected<cloud::Error> no_queue() {
+  return cloud::error("AWS.SimpleQueueService.NonExistentQueue", "The specified queue does not exist.");
+}
 
 std::string md5(std::string_view text) { return *digest_hex("MD5", text); }
 
@@ -48,14 +53,25 @@ std::string md5_of_attributes(const Json& attributes) {
 }  // namespace
 
 Json Sqs::Message::to_row() const {
-  return Json::object({{"id", id}, {"body", body}, {"attributes", attributes}, {"sent", sent.time_since_epoch().count()}, {"visible", visible.time_since_epoch().count()},
-                       {"first", first_received.time_since_epoch().count()}, {"receives", receives}, {"handle", handle}});
+  return Json::object({{"id", id},
+                       {"body", body},
+                       {"attributes", attributes},
+                       {"sent", sent.time_since_epoch().count()},
+                       {"visible", visible.time_since_epoch().count()},
+                       {"first", first_received.time_since_epoch().count()},
+                       {"receives", receives},
+                       {"handle", handle}});
 }
 
 Json Sqs::Queue::to_row() const {
   Json::Object list;
   for (const auto& [name_, value] : attributes) list.set(name_, value);
-  return Json::object({{"name", name}, {"region", region}, {"url", url}, {"created", created.time_since_epoch().count()}, {"attributes", std::move(list)}, {"tags", tags}});
+  return Json::object({{"name", name},
+                       {"region", region},
+                       {"url", url},
+                       {"created", created.time_since_epoch().count()},
+                       {"attributes", std::move(list)},
+                       {"tags", tags}});
 }
 
 std::int64_t Sqs::Queue::number(std::string_view attribute, std::int64_t fallback) const {
@@ -104,8 +120,13 @@ void Sqs::restore() {
     if (queue == queues_.end()) return;
     std::int64_t number = 0;
     std::from_chars(parts[2].data(), parts[2].data() + parts[2].size(), number);
-    Message m{.id = std::string(r["id"].string_or()), .body = std::string(r["body"].string_or()), .attributes = r["attributes"], .sent = Instant(Duration(r["sent"].integer_or(0))),
-              .visible = Instant(Duration(r["visible"].integer_or(0))), .first_received = Instant(Duration(r["first"].integer_or(0))), .receives = r["receives"].integer_or(0),
+    Message m{.id = std::string(r["id"].string_or()),
+              .body = std::string(r["body"].string_or()),
+              .attributes = r["attributes"],
+              .sent = Instant(Duration(r["sent"].integer_or(0))),
+              .visible = Instant(Duration(r["visible"].integer_or(0))),
+              .first_received = Instant(Duration(r["first"].integer_or(0))),
+              .receives = r["receives"].integer_or(0),
               .handle = std::string(r["handle"].string_or())};
     queue->second.messages[number] = std::move(m);
     queue->second.next = std::max(queue->second.next, number + 1);
@@ -125,10 +146,13 @@ std::expected<Sqs::Queue*, cloud::Error> Sqs::find(const Call& call) {
 
 Reply Sqs::create_queue(const Call& call) {
   const std::string name(call.input["QueueName"].string_or());
-  const bool fits = !name.empty() && name.size() <= 80 && std::all_of(name.begin(), name.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_'; });
+  const bool fits = !name.empty() && name.size() <= 80 && std::all_of(name.begin(), name.end(), [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_';
+  });
   if (name.ends_with(".fifo") || call.input["Attributes"]["FifoQueue"].string_or() == "true")
     return cloud::error("AWS.SimpleQueueService.UnsupportedOperation", "FIFO queues are not supported by Snapward's local cloud.");
-  if (!fits) return cloud::error("InvalidParameterValue", "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length");
+  if (!fits)
+    return cloud::error("InvalidParameterValue", "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length");
   auto [queue, fresh] = queues_.try_emplace({call.region, name});
   Queue& q = queue->second;
   if (fresh) {
@@ -149,7 +173,9 @@ Reply Sqs::create_queue(const Call& call) {
     store(q);
   } else if (call.input["Attributes"].is_object()) {
     for (const auto& [attribute, value] : call.input["Attributes"].as_object())
-      if (q.attributes[attribute] != value.string_or()) return cloud::error("QueueAlreadyExists", "A queue already exists with the same name and a different value for attribute " + attribute);
+      if (q.attributes[attribute] != value.string_or())
+        return cloud::error("QueueAlreadyExists",
+                            "A queue already exists with the same name and a different value for attribute " + attribute);
   }
   return Json::object({{"QueueUrl", q.url}});
 }
@@ -174,7 +200,8 @@ Reply Sqs::get_url(const Call& call) {
 Reply Sqs::list_queues(const Call& call) {
   Json::Array out;
   for (const auto& [id, q] : queues_)
-    if (id.first == call.region && id.second.starts_with(call.input["QueueNamePrefix"].string_or()) && out.size() < 1000) out.push_back(Json(q.url));
+    if (id.first == call.region && id.second.starts_with(call.input["QueueNamePrefix"].string_or()) && out.size() < 1000)
+      out.push_back(Json(q.url));
   Json::Object reply;
   reply.set_if(!out.empty(), "QueueUrls", out);
   return Json(std::move(reply));
@@ -195,7 +222,9 @@ Reply Sqs::get_attributes(const Call& call) {
   Json::Object out;
   const auto& names = call.input["AttributeNames"].items();
   for (const auto& [name, value] : all)
-    if (std::any_of(names.begin(), names.end(), [&, &n = name](const Json& wanted) { return wanted.string_or() == "All" || wanted.string_or() == n; })) out.set(name, value);
+    if (std::any_of(names.begin(), names.end(),
+                    [&, &n = name](const Json& wanted) { return wanted.string_or() == "All" || wanted.string_or() == n; }))
+      out.set(name, value);
   Json::Object reply;
   reply.set_if(!out.empty(), "Attributes", out);
   return Json(std::move(reply));
@@ -213,11 +242,13 @@ Reply Sqs::set_attributes(const Call& call) {
       const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
       if (error != std::errc{} || end != text.data() + text.size() || n < number->least || n > number->most)
         return cloud::error("InvalidAttributeValue", fmt::format("Invalid value for the parameter {}.", name));
-    } else if (name != "Policy" && name != "RedrivePolicy" && name != "RedriveAllowPolicy" && name != "KmsMasterKeyId" && name != "KmsDataKeyReusePeriodSeconds" && name != "SqsManagedSseEnabled" && name != "FifoQueue") {
+    } else if (name != "Policy" && name != "RedrivePolicy" && name != "RedriveAllowPolicy" && name != "KmsMasterKeyId" &&
+               name != "KmsDataKeyReusePeriodSeconds" && name != "SqsManagedSseEnabled" && name != "FifoQueue") {
       return cloud::error("InvalidAttributeName", fmt::format("Unknown Attribute {}.", name));
     } else if (name == "RedrivePolicy" && !text.empty()) {
       const auto policy = Json::parse(text);
-      if (!policy || !Arn::parse((*policy)["deadLetterTargetArn"].string_or())) return cloud::error("InvalidParameterValue", fmt::format("Value {} for parameter RedrivePolicy is invalid.", text));
+      if (!policy || !Arn::parse((*policy)["deadLetterTargetArn"].string_or()))
+        return cloud::error("InvalidParameterValue", fmt::format("Value {} for parameter RedrivePolicy is invalid.", text));
     }
   }
   for (const auto& [name, value] : call.input["Attributes"].as_object()) (*q)->attributes[name] = value.string_or();
@@ -229,9 +260,14 @@ std::expected<Json, cloud::Error> Sqs::add(Queue& q, const Json& entry) {
   const std::string body(entry["MessageBody"].string_or());
   if (body.empty()) return cloud::error("MissingParameter", "The request must contain the parameter MessageBody.");
   if (body.size() > static_cast<std::size_t>(q.number("MaximumMessageSize", static_cast<std::int64_t>(kMaxBody))))
-    return cloud::error("InvalidParameterValue", fmt::format("One or more parameters are invalid. Reason: Message must be shorter than {} bytes.", q.number("MaximumMessageSize", static_cast<std::int64_t>(kMaxBody))));
+    return cloud::error("InvalidParameterValue",
+                        fmt::format("One or more parameters are invalid. Reason: Message must be shorter than {} bytes.",
+                                    q.number("MaximumMessageSize", static_cast<std::int64_t>(kMaxBody))));
   const std::int64_t delay = entry["DelaySeconds"].integer_or(q.number("DelaySeconds", 0));
-  if (delay < 0 || delay > 900) return cloud::error("InvalidParameterValue", fmt::format("Value {} for parameter DelaySeconds is invalid. Reason: DelaySeconds must be >= 0 and <= 900.", delay));
+  if (delay < 0 || delay > 900)
+    return cloud::error(
+        "InvalidParameterValue",
+        fmt::format("Value {} for parameter DelaySeconds is invalid. Reason: DelaySeconds must be >= 0 and <= 900.", delay));
   Message m;
   m.id = env_.loop.entropy().uuid();
   m.body = body;
@@ -275,8 +311,11 @@ Reply Sqs::send_batch(const Call& call) {
   const auto q = find(call);
   if (!q) return std::unexpected(q.error());
   const auto& entries = call.input["Entries"].items();
-  if (entries.empty()) return cloud::error("AWS.SimpleQueueService.EmptyBatchRequest", "There should be at least one SendMessageBatchRequestEntry in the request.");
-  if (entries.size() > 10) return cloud::error("AWS.SimpleQueueService.TooManyEntriesInBatchRequest", "Maximum number of entries per request are 10.");
+  if (entries.empty())
+    return cloud::error("AWS.SimpleQueueService.EmptyBatchRequest",
+                        "There should be at least one SendMessageBatchRequestEntry in the request.");
+  if (entries.size() > 10)
+    return cloud::error("AWS.SimpleQueueService.TooManyEntriesInBatchRequest", "Maximum number of entries per request are 10.");
   Json::Array good, bad;
   for (const Json& entry : entries) {
     const auto added = add(**q, entry);
@@ -284,7 +323,8 @@ Reply Sqs::send_batch(const Call& call) {
       Json::Object ok = added->as_object();
       good.push_back(Json(std::move(ok.set("Id", entry["Id"]))));
     } else {
-      bad.push_back(Json::object({{"Id", entry["Id"]}, {"Code", added.error().code}, {"Message", added.error().message}, {"SenderFault", true}}));
+      bad.push_back(
+          Json::object({{"Id", entry["Id"]}, {"Code", added.error().code}, {"Message", added.error().message}, {"SenderFault", true}}));
     }
   }
   return Json::object({{"Successful", std::move(good)}, {"Failed", std::move(bad)}});
@@ -295,7 +335,8 @@ Json Sqs::take(Queue& q, const Json& request) {
   const std::int64_t most = request["MaxNumberOfMessages"].integer_or(1);
   const std::int64_t hide = request["VisibilityTimeout"].integer_or(q.number("VisibilityTimeout", 30));
   const auto retention = std::chrono::seconds(q.number("MessageRetentionPeriod", 345'600));
-  const auto policy = Json::parse(q.attributes.contains("RedrivePolicy") && !q.attributes["RedrivePolicy"].empty() ? q.attributes["RedrivePolicy"] : "{}");
+  const auto policy =
+      Json::parse(q.attributes.contains("RedrivePolicy") && !q.attributes["RedrivePolicy"].empty() ? q.attributes["RedrivePolicy"] : "{}");
   std::int64_t max_receives = 0;
   std::optional<Arn> dead;
   if (policy) {
@@ -342,16 +383,20 @@ Json Sqs::take(Queue& q, const Json& request) {
     Json::Object json{{"MessageId", m.id}, {"ReceiptHandle", m.handle}, {"MD5OfBody", md5(m.body)}, {"Body", m.body}};
     Json::Object attributes;
     attributes.set_if(wants("MessageSystemAttributeNames", "SenderId"), "SenderId", env_.account);
-    attributes.set_if(wants("MessageSystemAttributeNames", "SentTimestamp"), "SentTimestamp", std::to_string(m.sent.time_since_epoch().count()));
-    attributes.set_if(wants("MessageSystemAttributeNames", "ApproximateReceiveCount"), "ApproximateReceiveCount", std::to_string(m.receives));
-    attributes.set_if(wants("MessageSystemAttributeNames", "ApproximateFirstReceiveTimestamp"), "ApproximateFirstReceiveTimestamp", std::to_string(m.first_received.time_since_epoch().count()));
+    attributes.set_if(wants("MessageSystemAttributeNames", "SentTimestamp"), "SentTimestamp",
+                      std::to_string(m.sent.time_since_epoch().count()));
+    attributes.set_if(wants("MessageSystemAttributeNames", "ApproximateReceiveCount"), "ApproximateReceiveCount",
+                      std::to_string(m.receives));
+    attributes.set_if(wants("MessageSystemAttributeNames", "ApproximateFirstReceiveTimestamp"), "ApproximateFirstReceiveTimestamp",
+                      std::to_string(m.first_received.time_since_epoch().count()));
     json.set_if(!attributes.empty(), "Attributes", attributes);
     if (m.attributes.is_object()) {
       Json::Object chosen;
       for (const auto& [name, value] : m.attributes.as_object())
         for (const Json& wanted : request["MessageAttributeNames"].items()) {
           const std::string_view w = wanted.string_or();
-          if (w == "All" || w == ".*" || w == name || (w.ends_with(".*") && std::string_view(name).starts_with(w.substr(0, w.size() - 1)))) {
+          if (w == "All" || w == ".*" || w == name ||
+              (w.ends_with(".*") && std::string_view(name).starts_with(w.substr(0, w.size() - 1)))) {
             chosen.set(name, value);
             break;
           }
@@ -371,9 +416,15 @@ Task<Reply> Sqs::receive(Call call) {
   auto q = find(call);
   if (!q) co_return std::unexpected(q.error());
   const std::int64_t most = call.input["MaxNumberOfMessages"].integer_or(1);
-  if (most < 1 || most > 10) co_return cloud::error("InvalidParameterValue", fmt::format("Value {} for parameter MaxNumberOfMessages is invalid. Reason: Must be between 1 and 10, if provided.", most));
+  if (most < 1 || most > 10)
+    co_return cloud::error(
+        "InvalidParameterValue",
+        fmt::format("Value {} for parameter MaxNumberOfMessages is invalid. Reason: Must be between 1 and 10, if provided.", most));
   const std::int64_t wait = call.input["WaitTimeSeconds"].integer_or((*q)->number("ReceiveMessageWaitTimeSeconds", 0));
-  if (wait < 0 || wait > 20) co_return cloud::error("InvalidParameterValue", fmt::format("Value {} for parameter WaitTimeSeconds is invalid. Reason: Must be >= 0 and <= 20, if provided.", wait));
+  if (wait < 0 || wait > 20)
+    co_return cloud::error(
+        "InvalidParameterValue",
+        fmt::format("Value {} for parameter WaitTimeSeconds is invalid. Reason: Must be >= 0 and <= 20, if provided.", wait));
   const Instant deadline = env_.loop.now() + std::chrono::seconds(wait);
   for (;;) {
     Json messages = take(**q, call.input);
@@ -397,7 +448,8 @@ std::expected<void, cloud::Error> Sqs::erase(Queue& q, const std::string& handle
   const auto decoded = base64_decode(handle);
   std::int64_t number = 0;
   if (decoded) std::from_chars(decoded->data(), decoded->data() + decoded->size(), number);
-  if (number == 0) return cloud::error("ReceiptHandleIsInvalid", fmt::format("The input receipt handle \"{}\" is not a valid receipt handle.", handle));
+  if (number == 0)
+    return cloud::error("ReceiptHandleIsInvalid", fmt::format("The input receipt handle \"{}\" is not a valid receipt handle.", handle));
   const auto m = q.messages.find(number);
   if (m == q.messages.end()) return {};  // deleted before: fine
   drop("messages", key(q, number));
@@ -420,7 +472,8 @@ Reply Sqs::remove_batch(const Call& call) {
     if (auto done = erase(**q, std::string(entry["ReceiptHandle"].string_or())); done)
       good.push_back(Json::object({{"Id", entry["Id"]}}));
     else
-      bad.push_back(Json::object({{"Id", entry["Id"]}, {"Code", done.error().code}, {"Message", done.error().message}, {"SenderFault", true}}));
+      bad.push_back(
+          Json::object({{"Id", entry["Id"]}, {"Code", done.error().code}, {"Message", done.error().message}, {"SenderFault", true}}));
   }
   return Json::object({{"Successful", std::move(good)}, {"Failed", std::move(bad)}});
 }
@@ -429,7 +482,9 @@ Reply Sqs::change_visibility(const Call& call) {
   const auto q = find(call);
   if (!q) return std::unexpected(q.error());
   const std::int64_t seconds = call.input["VisibilityTimeout"].integer_or(0);
-  if (seconds < 0 || seconds > 43'200) return cloud::error("InvalidParameterValue", fmt::format("Value {} for parameter VisibilityTimeout is invalid. Reason: Must be between 0 and 43200.", seconds));
+  if (seconds < 0 || seconds > 43'200)
+    return cloud::error("InvalidParameterValue",
+                        fmt::format("Value {} for parameter VisibilityTimeout is invalid. Reason: Must be between 0 and 43200.", seconds));
   for (auto& [number, m] : (*q)->messages) {
     if (m.handle != call.input["ReceiptHandle"].string_or()) continue;
     m.visible = env_.loop.now() + std::chrono::seconds(seconds);

@@ -11,7 +11,7 @@ namespace snapward::services::states {
 namespace {
 
 constexpr std::size_t kMaxDefinition = 1'048'576;
-constexpr std::size_t kMaxExecutionEventBytes = 248 * 1024;
+constexpr std::size_t kMaxExecutionEventBytes = 253'952;  // 248 KiB
 
 std::unexpected<cloud::Error> bad_input(std::string message) { return cloud::error("ValidationException", std::move(message)); }
 
@@ -43,8 +43,17 @@ Json with_details(const Json& record, bool describe) {
 }  // namespace
 
 Json States::Machine::to_row() const {
-  return Json::object({{"arn", arn}, {"name", name}, {"region", region}, {"role", role_arn}, {"type", type}, {"revision", revision}, {"created", created.time_since_epoch().count()},
-                       {"updated", updated.time_since_epoch().count()}, {"tags", tags}, {"logging", logging}, {"tracing", tracing}});
+  return Json::object({{"arn", arn},
+                       {"name", name},
+                       {"region", region},
+                       {"role", role_arn},
+                       {"type", type},
+                       {"revision", revision},
+                       {"created", created.time_since_epoch().count()},
+                       {"updated", updated.time_since_epoch().count()},
+                       {"tags", tags},
+                       {"logging", logging},
+                       {"tracing", tracing}});
 }
 
 States::States(Environment& env, engine::Executions& executions) : Service("states", env), executions_(executions) {
@@ -103,7 +112,8 @@ void States::store(const Machine& m) {
 
 std::expected<States::Machine*, cloud::Error> States::find(const std::string& arn) {
   const auto parsed = Arn::parse(arn);
-  if (!parsed || parsed->service != "states" || !parsed->resource_id("stateMachine")) return cloud::error("InvalidArn", fmt::format("Invalid Arn: 'Resource type not valid in this context: {}'", arn));
+  if (!parsed || parsed->service != "states" || !parsed->resource_id("stateMachine"))
+    return cloud::error("InvalidArn", fmt::format("Invalid Arn: 'Resource type not valid in this context: {}'", arn));
   const auto found = machines_.find(arn);
   if (found == machines_.end()) return cloud::error("StateMachineDoesNotExist", fmt::format("State Machine Does Not Exist: '{}'", arn));
   return &found->second;
@@ -114,12 +124,22 @@ Reply States::create(const Call& call) {
   const std::string name(in["name"].string_or());
   if (!is_name(name)) return cloud::error("InvalidName", fmt::format("Invalid Name: '{}'", name));
   const std::string text(in["definition"].string_or());
-  if (text.empty() || text.size() > kMaxDefinition) return bad_input("1 validation error detected: Value at 'definition' failed to satisfy constraint: Member must have length less than or equal to 1048576");
-  if (!Arn::parse(in["roleArn"].string_or())) return cloud::error("InvalidArn", fmt::format("Invalid Role Arn: '{}'", in["roleArn"].string_or()));
+  if (text.empty() || text.size() > kMaxDefinition)
+    return bad_input(
+        "1 validation error detected: Value at 'definition' failed to satisfy constraint: Member must have length less than or equal to "
+        "1048576");
+  if (!Arn::parse(in["roleArn"].string_or()))
+    return cloud::error("InvalidArn", fmt::format("Invalid Role Arn: '{}'", in["roleArn"].string_or()));
   const std::string type(in["type"].string_or("STANDARD"));
-  if (type == "EXPRESS") return cloud::error("StateMachineTypeNotSupported", "Express state machines are not supported by this version of Snapward");
-  if (type != "STANDARD") return bad_input(fmt::format("1 validation error detected: Value '{}' at 'type' failed to satisfy constraint: Member must satisfy enum value set: [STANDARD, EXPRESS]", type));
-  if (in["publish"].bool_or(false)) return bad_input("Versions are not supported by this version of Snapward; create the machine without publish");
+  if (type == "EXPRESS")
+    return cloud::error("StateMachineTypeNotSupported", "Express state machines are not supported by this version of Snapward");
+  if (type != "STANDARD")
+    return bad_input(
+        fmt::format("1 validation error detected: Value '{}' at 'type' failed to satisfy constraint: Member must satisfy enum value set: "
+                    "[STANDARD, EXPRESS]",
+                    type));
+  if (in["publish"].bool_or(false))
+    return bad_input("Versions are not supported by this version of Snapward; create the machine without publish");
   const auto compiled = asl::compile_text(text);
   if (!compiled.machine) return cloud::error("InvalidDefinition", asl::describe(compiled.diagnostics));
   const std::string arn = fmt::format("arn:aws:states:{}:{}:stateMachine:{}", call.region, env_.account, name);
@@ -153,7 +173,8 @@ Reply States::update(const Call& call) {
   if (!m) return std::unexpected(m.error());
   const Json& in = call.input;
   if (!in.find("definition") && !in.find("roleArn") && !in.find("loggingConfiguration") && !in.find("tracingConfiguration"))
-    return cloud::error("MissingRequiredParameter", "Either the definition, the role ARN, the LoggingConfiguration, or the TracingConfiguration must be specified");
+    return cloud::error("MissingRequiredParameter",
+                        "Either the definition, the role ARN, the LoggingConfiguration, or the TracingConfiguration must be specified");
   if (const Json* text = in.find("definition")) {
     const auto compiled = asl::compile_text(text->string_or());
     if (!compiled.machine) return cloud::error("InvalidDefinition", asl::describe(compiled.diagnostics));
@@ -172,9 +193,16 @@ Reply States::update(const Call& call) {
 Reply States::describe(const Call& call) {
   const auto m = find(std::string(call.input["stateMachineArn"].string_or()));
   if (!m) return std::unexpected(m.error());
-  Json::Object out{{"stateMachineArn", (*m)->arn}, {"name", (*m)->name}, {"status", "ACTIVE"}, {"definition", (*m)->definition}, {"roleArn", (*m)->role_arn}, {"type", (*m)->type},
-                   {"creationDate", iso_millis((*m)->created)}, {"revisionId", (*m)->revision}};
-  out.set("loggingConfiguration", (*m)->logging.is_null() ? Json::object({{"level", "OFF"}, {"includeExecutionData", false}}) : (*m)->logging);
+  Json::Object out{{"stateMachineArn", (*m)->arn},
+                   {"name", (*m)->name},
+                   {"status", "ACTIVE"},
+                   {"definition", (*m)->definition},
+                   {"roleArn", (*m)->role_arn},
+                   {"type", (*m)->type},
+                   {"creationDate", iso_millis((*m)->created)},
+                   {"revisionId", (*m)->revision}};
+  out.set("loggingConfiguration",
+          (*m)->logging.is_null() ? Json::object({{"level", "OFF"}, {"includeExecutionData", false}}) : (*m)->logging);
   out.set("tracingConfiguration", (*m)->tracing.is_null() ? Json::object({{"enabled", false}}) : (*m)->tracing);
   return Json(std::move(out));
 }
@@ -185,7 +213,11 @@ Reply States::describe_for_execution(const Call& call) {
   if (!record) return cloud::error("ExecutionDoesNotExist", fmt::format("Execution Does Not Exist: '{}'", arn));
   const std::string machine((*record)["stateMachineArn"].string_or()), revision((*record)["revision"].string_or());
   const auto text = env_.ledger.get("states.definitions", machine + '\n' + revision);
-  return Json::object({{"stateMachineArn", machine}, {"name", (*record)["machineName"]}, {"definition", text.value_or("")}, {"roleArn", (*record)["roleArn"]}, {"revisionId", revision},
+  return Json::object({{"stateMachineArn", machine},
+                       {"name", (*record)["machineName"]},
+                       {"definition", text.value_or("")},
+                       {"roleArn", (*record)["roleArn"]},
+                       {"revisionId", revision},
                        {"updateDate", (*record)["startDate"]}});
 }
 
@@ -198,7 +230,10 @@ Reply States::list(const Call& call) {
   for (auto m = machines_.lower_bound(from.value_or("")); m != machines_.end(); ++m) {
     if (m->second.region != call.region) continue;
     if (out.size() == limit) return Json::object({{"stateMachines", std::move(out)}, {"nextToken", page_token(m->first)}});
-    out.push_back(Json::object({{"stateMachineArn", m->first}, {"name", m->second.name}, {"type", m->second.type}, {"creationDate", iso_millis(m->second.created)}}));
+    out.push_back(Json::object({{"stateMachineArn", m->first},
+                                {"name", m->second.name},
+                                {"type", m->second.type},
+                                {"creationDate", iso_millis(m->second.created)}}));
   }
   return Json::object({{"stateMachines", std::move(out)}});
 }
@@ -214,7 +249,8 @@ Reply States::remove(const Call& call) {
 Reply States::validate(const Call& call) {
   const auto compiled = asl::compile_text(call.input["definition"].string_or());
   Json::Array out;
-  for (const auto& d : compiled.diagnostics) out.push_back(Json::object({{"severity", "ERROR"}, {"code", d.code}, {"message", d.message}, {"location", d.location}}));
+  for (const auto& d : compiled.diagnostics)
+    out.push_back(Json::object({{"severity", "ERROR"}, {"code", d.code}, {"message", d.message}, {"location", d.location}}));
   return Json::object({{"result", compiled.machine ? "OK" : "FAIL"}, {"diagnostics", std::move(out)}, {"truncated", false}});
 }
 
@@ -225,7 +261,8 @@ Reply States::start(const Call& call) {
   if (!is_name(name)) return cloud::error("InvalidName", fmt::format("Invalid Name: '{}'", name));
   const std::string text(call.input["input"].string_or("{}"));
   if (text.size() > asl::kMaxPayloadBytes)
-    return bad_input("1 validation error detected: Value at 'input' failed to satisfy constraint: Member must have length less than or equal to 262144");
+    return bad_input(
+        "1 validation error detected: Value at 'input' failed to satisfy constraint: Member must have length less than or equal to 262144");
   const auto input = Json::parse(text);
   if (!input) return cloud::error("InvalidExecutionInput", "Invalid State Machine Execution Input: '" + input.error().message + "'");
   if (!(*m)->compiled) return cloud::error("StateMachineDeleting", fmt::format("The definition of '{}' cannot be read", (*m)->arn));
@@ -236,7 +273,13 @@ Reply States::start(const Call& call) {
         return Json::object({{"executionArn", (*known)["executionArn"]}, {"startDate", (*known)["startDate"]}});
       return cloud::error("ExecutionAlreadyExists", fmt::format("Execution Already Exists: '{}'", (*known)["executionArn"].string_or()));
     }
-  const Json record = executions_.start({.arn = (*m)->arn, .name = (*m)->name, .role_arn = (*m)->role_arn, .region = (*m)->region, .revision = (*m)->revision, .machine = (*m)->compiled}, name, text, *input);
+  const Json record = executions_.start({.arn = (*m)->arn,
+                                         .name = (*m)->name,
+                                         .role_arn = (*m)->role_arn,
+                                         .region = (*m)->region,
+                                         .revision = (*m)->revision,
+                                         .machine = (*m)->compiled},
+                                        name, text, *input);
   return Json::object({{"executionArn", record["executionArn"]}, {"startDate", record["startDate"]}});
 }
 
@@ -244,7 +287,8 @@ Reply States::stop(const Call& call) {
   const std::string arn(call.input["executionArn"].string_or());
   const auto record = executions_.find(arn);
   if (!record) return cloud::error("ExecutionDoesNotExist", fmt::format("Execution Does Not Exist: '{}'", arn));
-  if ((*record)["status"].string_or() == "RUNNING") executions_.stop(arn, std::string(call.input["error"].string_or()), std::string(call.input["cause"].string_or()));
+  if ((*record)["status"].string_or() == "RUNNING")
+    executions_.stop(arn, std::string(call.input["error"].string_or()), std::string(call.input["cause"].string_or()));
   const auto after = executions_.find(arn);
   return Json::object({{"stopDate", (*after)["stopDate"]}});
 }
@@ -252,7 +296,8 @@ Reply States::stop(const Call& call) {
 Reply States::describe_execution(const Call& call) {
   const std::string arn(call.input["executionArn"].string_or());
   const auto parsed = Arn::parse(arn);
-  if (!parsed || !parsed->resource_id("execution")) return cloud::error("InvalidArn", fmt::format("Invalid Arn: 'Invalid ARN prefix: {}'", arn));
+  if (!parsed || !parsed->resource_id("execution"))
+    return cloud::error("InvalidArn", fmt::format("Invalid Arn: 'Invalid ARN prefix: {}'", arn));
   const auto record = executions_.find(arn);
   if (!record) return cloud::error("ExecutionDoesNotExist", fmt::format("Execution Does Not Exist: '{}'", arn));
   return with_details(*record, true);
@@ -264,7 +309,8 @@ Reply States::list_executions(const Call& call) {
   const auto from = page_position(call.input["nextToken"].string_or());
   if (call.input.find("nextToken") && !from) return cloud::error("InvalidToken", "Invalid Token: 'Invalid token'");
   const std::int64_t max = call.input["maxResults"].integer_or(0);
-  const auto page = executions_.list((*m)->arn, std::string(call.input["statusFilter"].string_or()), static_cast<std::size_t>(max == 0 ? 100 : std::clamp<std::int64_t>(max, 1, 1000)), from.value_or(""));
+  const auto page = executions_.list((*m)->arn, std::string(call.input["statusFilter"].string_or()),
+                                     static_cast<std::size_t>(max == 0 ? 100 : std::clamp<std::int64_t>(max, 1, 1000)), from.value_or(""));
   Json::Array out;
   for (const Json& record : page.items) out.push_back(with_details(record, false));
   Json::Object reply{{"executions", std::move(out)}};
@@ -278,7 +324,8 @@ Reply States::history(const Call& call) {
   const auto from = page_position(call.input["nextToken"].string_or());
   if (call.input.find("nextToken") && !from) return cloud::error("InvalidToken", "Invalid Token: 'Invalid token'");
   const std::int64_t max = call.input["maxResults"].integer_or(0);
-  auto page = executions_.history(arn, call.input["reverseOrder"].bool_or(false), static_cast<std::size_t>(max == 0 ? 100 : std::clamp<std::int64_t>(max, 1, 1000)), from.value_or(""));
+  auto page = executions_.history(arn, call.input["reverseOrder"].bool_or(false),
+                                  static_cast<std::size_t>(max == 0 ? 100 : std::clamp<std::int64_t>(max, 1, 1000)), from.value_or(""));
   if (!call.input["includeExecutionData"].bool_or(true))
     for (Json& event : page.items) {
       Json::Object out;
@@ -289,7 +336,8 @@ Reply States::history(const Call& call) {
         }
         Json::Object details;
         for (const auto& [field, item] : value.as_object())
-          if (field != "input" && field != "output" && field != "parameters" && field != "inputDetails" && field != "outputDetails") details.set(field, item);
+          if (field != "input" && field != "output" && field != "parameters" && field != "inputDetails" && field != "outputDetails")
+            details.set(field, item);
         out.set(key, std::move(details));
       }
       event = Json(std::move(out));
@@ -312,9 +360,12 @@ Reply States::task_success(const Call& call) {
   return token_answer(executions_.task_succeeded(std::string(call.input["taskToken"].string_or()), *output));
 }
 Reply States::task_failure(const Call& call) {
-  return token_answer(executions_.task_failed(std::string(call.input["taskToken"].string_or()), std::string(call.input["error"].string_or()), std::string(call.input["cause"].string_or())));
+  return token_answer(executions_.task_failed(std::string(call.input["taskToken"].string_or()),
+                                              std::string(call.input["error"].string_or()), std::string(call.input["cause"].string_or())));
 }
-Reply States::task_heartbeat(const Call& call) { return token_answer(executions_.task_heartbeat(std::string(call.input["taskToken"].string_or()))); }
+Reply States::task_heartbeat(const Call& call) {
+  return token_answer(executions_.task_heartbeat(std::string(call.input["taskToken"].string_or())));
+}
 
 Reply States::tag(const Call& call) {
   const auto m = find(std::string(call.input["resourceArn"].string_or()));
@@ -345,11 +396,27 @@ void States::announce(const std::string& region, const Json& record) {
   const std::string_view input = record["input"].string_or(), output = record["output"].string_or();
   const bool fits = input.size() + output.size() <= kMaxExecutionEventBytes;
   const Json included = Json::object({{"included", fits}});
-  Json::Object detail{{"executionArn", record["executionArn"]}, {"stateMachineArn", record["stateMachineArn"]}, {"name", record["name"]}, {"status", record["status"]},
-                      {"startDate", millis(record["startDate"])}, {"stopDate", millis(record["stopDate"])}, {"input", fits ? record["input"] : Json()}, {"inputDetails", included},
-                      {"output", fits ? record["output"] : Json()}, {"outputDetails", record.find("output") ? included : Json()}, {"error", record["error"]}, {"cause", record["cause"]}};
-  env_.publish(region, Json::object({{"version", "0"}, {"id", env_.loop.entropy().uuid()}, {"detail-type", "Step Functions Execution Status Change"}, {"source", "aws.states"}, {"account", env_.account},
-                                     {"time", iso_seconds(env_.loop.now())}, {"region", region}, {"resources", Json::array({record["executionArn"]})}, {"detail", std::move(detail)}}));
+  Json::Object detail{{"executionArn", record["executionArn"]},
+                      {"stateMachineArn", record["stateMachineArn"]},
+                      {"name", record["name"]},
+                      {"status", record["status"]},
+                      {"startDate", millis(record["startDate"])},
+                      {"stopDate", millis(record["stopDate"])},
+                      {"input", fits ? record["input"] : Json()},
+                      {"inputDetails", included},
+                      {"output", fits ? record["output"] : Json()},
+                      {"outputDetails", record.find("output") ? included : Json()},
+                      {"error", record["error"]},
+                      {"cause", record["cause"]}};
+  env_.publish(region, Json::object({{"version", "0"},
+                                     {"id", env_.loop.entropy().uuid()},
+                                     {"detail-type", "Step Functions Execution Status Change"},
+                                     {"source", "aws.states"},
+                                     {"account", env_.account},
+                                     {"time", iso_seconds(env_.loop.now())},
+                                     {"region", region},
+                                     {"resources", Json::array({record["executionArn"]})},
+                                     {"detail", std::move(detail)}}));
 }
 
 }  // namespace snapward::services::states
