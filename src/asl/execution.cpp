@@ -367,13 +367,11 @@ class Execution::Interpreter {
     }
     frame.task = id;
     tasks_[id] = &frame;
-    out_->commands.push_back({.kind = Command::Kind::invoke_task,
-                              .id = id,
-                              .resource = &s.resource,
-                              .state = s.name,
-                              .parameters = std::move(parameters),
-                              .token = frame.token,
-                              .deadline = {}});
+    Command& invoke = command(Command::Kind::invoke_task, id);
+    invoke.resource = &s.resource;
+    invoke.state = s.name;
+    invoke.parameters = std::move(parameters);
+    invoke.token = frame.token;
     if (timeout) frame.timeout_timer = start_timer(static_cast<double>(*timeout) * 1000.0, &frame);
     frame.heartbeat_seconds = heartbeat;
     if (heartbeat) frame.heartbeat_timer = start_timer(static_cast<double>(*heartbeat) * 1000.0, &frame);
@@ -422,8 +420,7 @@ class Execution::Interpreter {
   void timed_out(Frame& frame, const Failure& failure) {
     const std::int64_t task = frame.task;
     stop_waiting(frame);
-    out_->commands.push_back(
-        {.kind = Command::Kind::cancel_task, .id = task, .resource = nullptr, .state = {}, .parameters = {}, .token = {}, .deadline = {}});
+    command(Command::Kind::cancel_task, task);
     const Resource& resource = frame.state->resource;
     if (resource.kind == Resource::Kind::lambda)
       emit(frame, "LambdaFunctionTimedOut", "lambdaFunctionTimedOutEventDetails", failure_fields(failure));
@@ -588,14 +585,7 @@ class Execution::Interpreter {
   void abandon(Frame& frame) {
     const std::int64_t task = frame.task;
     stop_waiting(frame);
-    if (task)
-      out_->commands.push_back({.kind = Command::Kind::cancel_task,
-                                .id = task,
-                                .resource = nullptr,
-                                .state = {},
-                                .parameters = {},
-                                .token = {},
-                                .deadline = {}});
+    if (task) command(Command::Kind::cancel_task, task);
     for (auto& c : frame.children)
       if (c) {
         abandon(*c);
@@ -712,14 +702,7 @@ class Execution::Interpreter {
   void end(Status status, const Failure& failure) {
     const std::int64_t task = top_.task;
     stop_waiting(top_);
-    if (task)
-      out_->commands.push_back({.kind = Command::Kind::cancel_task,
-                                .id = task,
-                                .resource = nullptr,
-                                .state = {},
-                                .parameters = {},
-                                .token = {},
-                                .deadline = {}});
+    if (task) command(Command::Kind::cancel_task, task);
     for (auto& c : top_.children)
       if (c) abandon(*c);
     for (auto& c : top_.children) discarded_.push_back(std::move(c));
@@ -740,8 +723,7 @@ class Execution::Interpreter {
 
   void finish() {
     if (execution_timer_) cancel_timer(execution_timer_);
-    out_->commands.push_back(
-        {.kind = Command::Kind::finish, .id = 0, .resource = nullptr, .state = {}, .parameters = {}, .token = {}, .deadline = {}});
+    command(Command::Kind::finish, 0);
   }
 
   // ── Small things ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -754,6 +736,13 @@ class Execution::Interpreter {
     return id;
   }
 
+  Command& command(Command::Kind kind, std::int64_t id) {
+    Command& c = out_->commands.emplace_back();
+    c.kind = kind;
+    c.id = id;
+    return c;
+  }
+
   bool room_for_history() {
     if (events_ + 1 < kMaxHistoryEvents) return true;
     end(Status::failed, {errors::kRuntime, "The execution reached the maximum number of history events (25000)."});
@@ -763,20 +752,13 @@ class Execution::Interpreter {
   std::int64_t start_timer(double millis, Frame* frame) {
     const std::int64_t id = ++timer_ids_;
     if (frame) timers_[id] = frame;
-    out_->commands.push_back({.kind = Command::Kind::start_timer,
-                              .id = id,
-                              .resource = nullptr,
-                              .state = {},
-                              .parameters = {},
-                              .token = {},
-                              .deadline = now_ + Duration(static_cast<std::int64_t>(std::llround(millis)))});
+    command(Command::Kind::start_timer, id).deadline = now_ + Duration(static_cast<std::int64_t>(std::llround(millis)));
     return id;
   }
   void cancel_timer(std::int64_t& id) {
     if (!id) return;
     timers_.erase(id);
-    out_->commands.push_back(
-        {.kind = Command::Kind::cancel_timer, .id = id, .resource = nullptr, .state = {}, .parameters = {}, .token = {}, .deadline = {}});
+    command(Command::Kind::cancel_timer, id);
     id = 0;
   }
   void stop_waiting(Frame& frame) {
@@ -880,6 +862,20 @@ const char* status_name(Status status) {
 namespace {
 constexpr const char* kInputNames[] = {"started",        "task_submitted", "task_succeeded", "task_failed",
                                        "task_heartbeat", "timer_fired",    "aborted"};
+}
+
+Input Input::about(Kind kind, std::int64_t id, Json value) {
+  Input out;
+  out.kind = kind;
+  out.id = id;
+  out.value = std::move(value);
+  return out;
+}
+Input Input::failure(Kind kind, std::int64_t id, std::string error, std::string cause) {
+  Input out = about(kind, id);
+  out.error = std::move(error);
+  out.cause = std::move(cause);
+  return out;
 }
 
 Json Input::to_json() const {

@@ -53,6 +53,10 @@ struct Input {
   Json value;                // task output
   std::string error, cause;  // task_failed, aborted
 
+  // Without time and seed, which whoever feeds it adds.
+  static Input about(Kind kind, std::int64_t id, Json value = {});
+  static Input failure(Kind kind, std::int64_t id, std::string error, std::string cause);
+
   [[nodiscard]] Json to_json() const;
   static Input from_json(const Json& json);  // of to_json's making
 };

@@ -74,8 +74,9 @@ Json Executions::start(const MachineVersion& version, const std::string& name, c
   const std::string arn = l.arn();
   live_[arn] = std::move(live);
   if (listener_) listener_(version.region, l.record());
-  asl::Input started{
-      .kind = asl::Input::Kind::started, .at = loop_.now(), .seed = loop_.entropy().next(), .id = 0, .value = {}, .error = {}, .cause = {}};
+  asl::Input started = asl::Input::about(asl::Input::Kind::started, 0);
+  started.at = loop_.now();
+  started.seed = loop_.entropy().next();
   asl::Step step = l.execution.step(started);
   ledger_.put(kByMachine, by_machine_key(version.arn, l.execution.info().started, name), "");
   // Before apply(): an execution that ends at once is gone after it.
@@ -85,7 +86,7 @@ Json Executions::start(const MachineVersion& version, const std::string& name, c
 }
 
 void Executions::stop(const std::string& arn, const std::string& error, const std::string& cause) {
-  feed(arn, {.kind = asl::Input::Kind::aborted, .at = {}, .seed = 0, .id = 0, .value = {}, .error = error, .cause = cause});
+  feed(arn, asl::Input::failure(asl::Input::Kind::aborted, 0, error, cause));
 }
 
 void Executions::feed(const std::string& arn, asl::Input input) {
@@ -144,7 +145,7 @@ void Executions::note(Live& live, const asl::Step& step) {
 void Executions::arm(Live& live, std::int64_t timer, Instant deadline) {
   live.timers[timer] = loop_.at(deadline, [this, arn = live.arn(), timer] {
     if (const auto found = live_.find(arn); found != live_.end()) found->second->timers.erase(timer);
-    feed(arn, {.kind = asl::Input::Kind::timer_fired, .at = {}, .seed = 0, .id = timer, .value = {}, .error = {}, .cause = {}});
+    feed(arn, asl::Input::about(asl::Input::Kind::timer_fired, timer));
   });
 }
 
@@ -155,32 +156,13 @@ void Executions::invoke(const std::string& arn, std::int64_t task) {
   const auto answer = [this, arn, task](std::expected<Json, asl::Failure> outcome, bool submitted) {
     const auto found = live_.find(arn);
     if (found == live_.end() || !found->second->tasks.contains(task)) return;
-    if (submitted && outcome)
-      return feed(arn, {.kind = asl::Input::Kind::task_submitted,
-                        .at = {},
-                        .seed = 0,
-                        .id = task,
-                        .value = *std::move(outcome),
-                        .error = {},
-                        .cause = {}});
+    if (submitted && outcome) return feed(arn, asl::Input::about(asl::Input::Kind::task_submitted, task, *std::move(outcome)));
     tokens_.erase(found->second->tasks.at(task).token);
     found->second->tasks.erase(task);
     if (outcome)
-      feed(arn, {.kind = asl::Input::Kind::task_succeeded,
-                 .at = {},
-                 .seed = 0,
-                 .id = task,
-                 .value = *std::move(outcome),
-                 .error = {},
-                 .cause = {}});
+      feed(arn, asl::Input::about(asl::Input::Kind::task_succeeded, task, *std::move(outcome)));
     else
-      feed(arn, {.kind = asl::Input::Kind::task_failed,
-                 .at = {},
-                 .seed = 0,
-                 .id = task,
-                 .value = {},
-                 .error = outcome.error().error,
-                 .cause = outcome.error().cause});
+      feed(arn, asl::Input::failure(asl::Input::Kind::task_failed, task, outcome.error().error, outcome.error().cause));
   };
   auto call = call_for(*command.resource, command.parameters, context);
   if (!call) return answer(std::unexpected(call.error()), false);
@@ -201,31 +183,32 @@ void Executions::finish(Live& live) {
   if (listener_) listener_(region, record);
 }
 
-bool Executions::task_succeeded(const std::string& token, const Json& output) {
+// The execution and task that wait with a token; they wait no more.
+std::optional<std::pair<std::string, std::int64_t>> Executions::claim(const std::string& token) {
   const auto found = tokens_.find(token);
-  if (found == tokens_.end()) return false;
-  const auto [arn, task] = found->second;
+  if (found == tokens_.end()) return std::nullopt;
+  auto claimed = std::move(found->second);
   tokens_.erase(found);
-  live_.at(arn)->tasks.erase(task);
-  feed(arn, {.kind = asl::Input::Kind::task_succeeded, .at = {}, .seed = 0, .id = task, .value = output, .error = {}, .cause = {}});
-  return true;
+  live_.at(claimed.first)->tasks.erase(claimed.second);
+  return claimed;
+}
+
+bool Executions::task_succeeded(const std::string& token, const Json& output) {
+  const auto waiting = claim(token);
+  if (waiting) feed(waiting->first, asl::Input::about(asl::Input::Kind::task_succeeded, waiting->second, output));
+  return waiting.has_value();
 }
 
 bool Executions::task_failed(const std::string& token, const std::string& error, const std::string& cause) {
-  const auto found = tokens_.find(token);
-  if (found == tokens_.end()) return false;
-  const auto [arn, task] = found->second;
-  tokens_.erase(found);
-  live_.at(arn)->tasks.erase(task);
-  feed(arn, {.kind = asl::Input::Kind::task_failed, .at = {}, .seed = 0, .id = task, .value = {}, .error = error, .cause = cause});
-  return true;
+  const auto waiting = claim(token);
+  if (waiting) feed(waiting->first, asl::Input::failure(asl::Input::Kind::task_failed, waiting->second, error, cause));
+  return waiting.has_value();
 }
 
 bool Executions::task_heartbeat(const std::string& token) {
   const auto found = tokens_.find(token);
   if (found == tokens_.end()) return false;
-  feed(found->second.first,
-       {.kind = asl::Input::Kind::task_heartbeat, .at = {}, .seed = 0, .id = found->second.second, .value = {}, .error = {}, .cause = {}});
+  feed(found->second.first, asl::Input::about(asl::Input::Kind::task_heartbeat, found->second.second));
   return true;
 }
 

@@ -73,6 +73,7 @@ class Executions {
  private:
   struct Live;
   void feed(const std::string& arn, asl::Input input);
+  std::optional<std::pair<std::string, std::int64_t>> claim(const std::string& token);
   void apply(Live& live, asl::Step step, const asl::Input* journaled);
   void note(Live& live, const asl::Step& step);
   void invoke(const std::string& arn, std::int64_t task);

@@ -14,6 +14,8 @@ namespace snapward::store {
 
 namespace {
 
+constexpr int kVersion = 1;
+
 struct CloseDb {
   void operator()(sqlite3* db) const { sqlite3_close_v2(db); }
 };
@@ -67,6 +69,7 @@ class SqliteStore final : public Store {
                             "key)) WITHOUT ROWID");
         !made)
       return made;
+    if (auto known = check_version(); !known) return known;
     if (auto opened = connect(reader_); !opened) return opened;
     return prepare();
   }
@@ -132,6 +135,18 @@ class SqliteStore final : public Store {
     if (rc != SQLITE_OK) return error(db, "cannot open");
     sqlite3_busy_timeout(raw, 5000);
     return {};
+  }
+
+  // The layout's version stands in the file; one from the future is not touched.
+  Result<void> check_version() {
+    sqlite3_stmt* raw = nullptr;
+    if (sqlite3_prepare_v2(writer_.get(), "PRAGMA user_version", -1, &raw, nullptr) != SQLITE_OK) return error(writer_, "cannot read");
+    const Statement statement(raw);
+    const int found = sqlite3_step(raw) == SQLITE_ROW ? sqlite3_column_int(raw, 0) : 0;
+    if (found > kVersion)
+      return fail(ErrorCode::unavailable,
+                  fmt::format("'{}' was written by a newer snapward (layout {}, this one knows {}); use that one", path_, found, kVersion));
+    return found == kVersion ? Result<void>() : execute(fmt::format("PRAGMA user_version={}", kVersion).c_str());
   }
 
   Result<void> execute(const char* sql) {

@@ -2,6 +2,7 @@
 #include "store/store.hpp"
 
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 
 #include <filesystem>
 #include <fstream>
@@ -95,6 +96,21 @@ TEST(SqliteStore, RefusesASecondOwner) {
   EXPECT_NE(second.error().message.find("in use by another snapward"), std::string::npos);
   first->reset();
   EXPECT_TRUE(open_sqlite(folder));
+  std::filesystem::remove_all(folder);
+}
+
+TEST(SqliteStore, LeavesAFileFromTheFutureAlone) {
+  const std::string folder = fresh_folder();
+  {
+    ASSERT_TRUE(open_sqlite(folder));
+  }
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open((folder + "/snapward.db").c_str(), &db), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(db, "PRAGMA user_version=99", nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(db);
+  const auto opened = open_sqlite(folder);
+  ASSERT_FALSE(opened);
+  EXPECT_NE(opened.error().message.find("written by a newer snapward"), std::string::npos);
   std::filesystem::remove_all(folder);
 }
 

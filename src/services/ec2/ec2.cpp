@@ -115,14 +115,19 @@ Ec2::Check Ec2::throttle(const Call& call) {
   if (!behaviour_.throttling) return {};
   const Rate rate = rate_of(call);
   const std::string key = call.region + '/' + call.operation + (rate.capacity == 50 && rate.refill == 10 ? "/plain" : "");
-  const Instant now = env_.loop.now();
-  auto [bucket, fresh] = buckets_.try_emplace(key, Bucket{rate.capacity, now});
-  Bucket& b = bucket->second;
-  b.tokens = std::min(rate.capacity, b.tokens + static_cast<double>((now - b.at).count()) / 1000.0 * rate.refill);
-  b.at = now;
-  if (b.tokens < 1) return refuse();
-  b.tokens -= 1;
+  if (!take_token(key, rate.capacity, rate.refill)) return refuse();
   return {};
+}
+
+bool Ec2::take_token(const std::string& name, double capacity, double refill_per_second) {
+  const Instant now = env_.loop.now();
+  auto [bucket, fresh] = buckets_.try_emplace(name, Bucket{capacity, now});
+  Bucket& b = bucket->second;
+  b.tokens = std::min(capacity, b.tokens + static_cast<double>((now - b.at).count()) / 1000.0 * refill_per_second);
+  b.at = now;
+  if (b.tokens < 1) return false;
+  b.tokens -= 1;
+  return true;
 }
 
 Task<Reply> Ec2::handle(Call call) {

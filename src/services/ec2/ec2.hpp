@@ -114,6 +114,7 @@ class Ec2 final : public Service {
   Json* tags_of(const std::string& region, const std::string& id, std::string& table);
 
   Check throttle(const Call&);
+  bool take_token(const std::string& bucket, double capacity, double refill_per_second);
 
   Behaviour behaviour_;
   std::map<std::string, Volume, std::less<>> volumes_;

@@ -273,6 +273,20 @@ TEST(Ec2Throttling, BucketsEmptyAndRefill) {
   EXPECT_EQ(accepted, 10);
 }
 
+TEST(Ec2Throttling, OneVolumeIsNotSnapshottedAllTheTime) {
+  TestWorld w{services::ec2::Behaviour{}};
+  const std::string v = w.volume();
+  for (int i = 0; i < 5; ++i) {
+    w.snapshot(v);
+    w.advance(1s);
+  }
+  w.advance(5s);
+  EXPECT_TRUE(w.refusal("ec2", "CreateSnapshot", R"x({"VolumeId":")x" + v + "\"}")
+                  .starts_with("SnapshotCreationPerVolumeRateExceeded: The maximum per volume"));
+  w.advance(15s);
+  w.snapshot(v);
+}
+
 TEST_F(Ec2Test, EventsAreAsDocumented) {
   w.must("sqs", "CreateQueue", R"x({"QueueName":"q"})x");
   w.must("events", "PutRule", R"x({"Name":"all","EventPattern":"{\"source\":[\"aws.ec2\"]}"})x");

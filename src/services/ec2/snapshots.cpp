@@ -8,6 +8,9 @@ namespace snapward::services::ec2 {
 namespace {
 
 constexpr std::int64_t kMaxPendingPerAccount = 100;
+constexpr std::int64_t kMaxSnapshotsPerRegion = 100'000;
+// AWS names no figures for the rate of one volume, only the wait after it: 15 seconds.
+constexpr double kVolumeBurst = 5, kVolumeRefillPerSecond = 1.0 / 15;
 
 // The region sits in the account's slot in these notifications (EBS User Guide, "Amazon EventBridge events for Amazon EBS").
 std::string notification_arn(const std::string& region, const char* kind, const std::string& id) {
@@ -79,8 +82,9 @@ const Snapshot* Ec2::newest_of_lineage(const std::string& region, const std::str
 }
 
 std::expected<Snapshot*, cloud::Error> Ec2::snapshot_of(Volume& volume, const std::string& description, Json tags) {
-  std::int64_t pending = 0, pending_here = 0;
+  std::int64_t pending = 0, pending_here = 0, all = 0;
   for (const auto& [id, s] : snapshots_) {
+    all += s.region == volume.region ? 1 : 0;
     if (s.state != "pending" || s.is_copy() || s.region != volume.region) continue;
     ++pending;
     if (s.volume_id == volume.id) ++pending_here;
@@ -90,6 +94,11 @@ std::expected<Snapshot*, cloud::Error> Ec2::snapshot_of(Volume& volume, const st
     return cloud::error("ConcurrentSnapshotLimitExceeded",
                         fmt::format("Maximum allowed in-progress snapshots for a single volume exceeded: {}.", volume.id));
   if (pending >= kMaxPendingPerAccount) return cloud::error("PendingSnapshotLimitExceeded", "Maximum allowed pending snapshots exceeded.");
+  if (all >= kMaxSnapshotsPerRegion) return cloud::error("SnapshotLimitExceeded", "Maximum allowed snapshot limit exceeded.");
+  if (behaviour_.throttling && !take_token("volume/" + volume.id, kVolumeBurst, kVolumeRefillPerSecond))
+    return cloud::error("SnapshotCreationPerVolumeRateExceeded",
+                        "The maximum per volume CreateSnapshot request rate has been exceeded. Use an increasing or variable sleep "
+                        "interval between requests.");
 
   churn(volume);
   Snapshot s;
