@@ -21,6 +21,16 @@ TEST(Time, ReadsAndWritesIso) {
     EXPECT_FALSE(parse_iso(bad)) << bad;
 }
 
+TEST(Time, AClockMayRunFastAndAheadButNotBack) {
+  const auto before = SystemClock().now();
+  const SystemClock ahead(1.0, before + std::chrono::hours(5));
+  EXPECT_GE(ahead.now(), before + std::chrono::hours(5));
+  EXPECT_LT(ahead.now(), before + std::chrono::hours(6));
+  const SystemClock not_behind(1.0, before - std::chrono::hours(5));
+  EXPECT_GE(not_behind.now(), before);
+  EXPECT_EQ(SystemClock(60).real(std::chrono::minutes(1)), std::chrono::seconds(1));
+}
+
 TEST(Text, WildcardsAreLinearAndEscape) {
   EXPECT_TRUE(wildcard_match("snap-*7?", "snap-0171"));
   EXPECT_TRUE(wildcard_match("*", ""));

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 namespace snapward {
@@ -78,10 +79,17 @@ std::string human(Duration span) {
   return fmt::format("{}.{:03}s", seconds, span.count() % 1000);
 }
 
+namespace {
+Instant real_now() { return std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now()); }
+}  // namespace
+
+SystemClock::SystemClock(double scale, Instant not_before)
+    : scale_(scale), real_start_(real_now()), start_(std::max(real_start_, not_before)) {}
+
 Instant SystemClock::now() const {
-  const auto real = std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now());
-  if (scale_ == 1.0) return real;
-  return start_ + Duration(static_cast<Duration::rep>(static_cast<double>((real - start_).count()) * scale_));
+  const Instant real = real_now();
+  if (scale_ == 1.0) return real + (start_ - real_start_);
+  return start_ + Duration(static_cast<Duration::rep>(static_cast<double>((real - real_start_).count()) * scale_));
 }
 
 std::chrono::microseconds SystemClock::real(Duration span) const {

@@ -24,17 +24,17 @@ class Clock {
   [[nodiscard]] virtual std::chrono::microseconds real(Duration span) const { return span; }
 };
 
-// The machine's clock, optionally running faster: with scale 60 a minute passes in a second.
+// The machine's clock, optionally running faster (with scale 60 a minute passes in a second) or ahead (beginning at a later time, for a
+// state that has seen that time already: time never goes back in one data folder).
 class SystemClock final : public Clock {
  public:
-  explicit SystemClock(double scale = 1.0)
-      : scale_(scale), start_(std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now())) {}
+  explicit SystemClock(double scale = 1.0, Instant not_before = {});
   [[nodiscard]] Instant now() const override;
   [[nodiscard]] std::chrono::microseconds real(Duration span) const override;
 
  private:
   double scale_;
-  Instant start_;
+  Instant real_start_, start_;
 };
 
 // A clock that moves only when told to.

@@ -72,6 +72,18 @@ int fail_with(const std::string& message) {
   return 1;
 }
 
+// Where time stood in this state. It runs ahead of the machine's clock once it was scaled; a new process must not set it back.
+constexpr const char* kClockTable = "clock";
+Instant last_time(store::Store& store) {
+  const auto row = store.get(kClockTable, "now");
+  const auto at = row && *row ? parse_iso(**row) : std::nullopt;
+  return at.value_or(Instant{});
+}
+void keep_time(World& world, double scale) {
+  world.ledger.put(kClockTable, "now", iso_millis(world.loop.now()));
+  world.loop.after(Duration(static_cast<std::int64_t>(1000 * scale)), [&world, scale] { keep_time(world, scale); });
+}
+
 int serve(const Options& o) {
   const auto begun = std::chrono::steady_clock::now();
   spdlog::set_level(spdlog::level::from_str(o.log_level));
@@ -115,7 +127,7 @@ int serve(const Options& o) {
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
-  const SystemClock clock(o.time_scale);
+  const SystemClock clock(o.time_scale, last_time(*store));
   SystemEntropy entropy;
   engine::Loop* loop = nullptr;
   const std::string mailbox = !o.mail.empty() ? o.mail : o.in_memory ? "snapward-mail.mbox" : o.data + "/mail.mbox";
@@ -151,6 +163,7 @@ int serve(const Options& o) {
     std::fflush(stdout);
   };
   world.loop.post([&] {
+    if (o.time_scale != 1.0) keep_time(world, o.time_scale);
     if (o.no_workflows) return ready();
     world.loop.spawn(snapshots::deploy(world.cloud, o.account, o.settings), [&](const auto& deployed) {
       if (deployed) return ready();

@@ -246,6 +246,7 @@ def a_killed_server_goes_on(data):
     server = Server("--data", data, "--time-scale", "20", "--retention", "3", port=server.port)
     done = until(lambda: sfn.describe_execution(executionArn=running[0]["executionArn"])["status"] == "SUCCEEDED", 30)
     check("it ends after the restart", done, running)
+    check("time, which ran ahead, did not go back", sfn.describe_execution(executionArn=running[0]["executionArn"])["stopDate"] > running[0]["startDate"])
     history = sfn.get_execution_history(executionArn=running[0]["executionArn"], maxResults=1000)["events"]
     check("its history has neither gap nor double", [e["id"] for e in history] == list(range(1, len(history) + 1)))
     check("there is one copy", len(client("ec2", server.url, "us-east-2").describe_snapshots(Filters=[{"Name": "tag:snapward:source", "Values": [f"us-west-2/{snapshot}"]}])["Snapshots"]) == 1)

@@ -103,12 +103,16 @@ Reply Ec2::describe_images(const Call& call) {
     if (!images_.contains(id.string_or()))
       return cloud::error("InvalidAMIID.NotFound", fmt::format("The image id '[{}]' does not exist", id.string_or()));
   for (const auto& [id, image] : images_) {
+    // An image is pending while a snapshot of it is.
+    const auto pending = [this](const std::string& s) { return snapshots_.contains(s) && snapshots_.at(s).state == "pending"; };
+    const bool made = std::none_of(image.snapshot_ids.begin(), image.snapshot_ids.end(), pending);
+    const std::string state = made ? image.state : "pending";
     if (image.region != call.region || (!wanted.empty() && std::find(wanted.begin(), wanted.end(), Json(id)) == wanted.end())) continue;
     const auto pass =
         passes(call.input["Filters"], image.tags, [&, &i = image](const std::string& name) -> std::optional<std::vector<std::string>> {
           if (name == "image-id") return std::vector{i.id};
           if (name == "name") return std::vector{i.name};
-          if (name == "state") return std::vector{i.state};
+          if (name == "state") return std::vector{state};
           if (name == "block-device-mapping.snapshot-id") return i.snapshot_ids;
           return std::nullopt;
         });
@@ -117,7 +121,7 @@ Reply Ec2::describe_images(const Call& call) {
     Json::Object json{{"ImageId", id},
                       {"Name", image.name},
                       {"Description", image.description},
-                      {"State", image.state},
+                      {"State", state},
                       {"OwnerId", env_.account},
                       {"Public", false},
                       {"CreationDate", iso_millis(image.created)},

@@ -113,7 +113,10 @@ Reply Ec2::create_volume(const Call& call) {
   auto tags = specified_tags(call, "volume");
   if (!tags) return std::unexpected(tags.error());
   v.tags = *std::move(tags);
-  return volume_json(add_volume(std::move(v)));
+  // Made at once, but as at AWS the answer still says that it is being made.
+  Json::Object made = volume_json(add_volume(std::move(v))).as_object();
+  made.set("State", "creating");
+  return Json(std::move(made));
 }
 
 Reply Ec2::delete_volume(const Call& call) {

@@ -8,8 +8,7 @@ namespace snapward::services::sts {
 
 Sts::Sts(Environment& env) : Service("sts", env) {
   on("GetCallerIdentity", [this](const Call&) -> Reply {
-    return Json::object(
-        {{"UserId", "AKIAIOSFODNN7EXAMPLE"}, {"Account", env_.account}, {"Arn", fmt::format("arn:aws:iam::{}:root", env_.account)}});
+    return Json::object({{"UserId", env_.account}, {"Account", env_.account}, {"Arn", fmt::format("arn:aws:iam::{}:root", env_.account)}});
   });
   on("AssumeRole", [this](const Call& call) -> Reply {
     const auto role = Arn::parse(call.input["RoleArn"].string_or());
