@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -40,10 +41,10 @@ def free_port():
 
 
 class Server:
-    def __init__(self, *arguments, port=None):
+    def __init__(self, *arguments, port=None, env=None):
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.process = subprocess.Popen([binary, "serve", "--port", str(self.port), *arguments], stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([binary, "serve", "--port", str(self.port), *arguments], stdout=subprocess.PIPE, text=True, env=dict(os.environ, **(env or {})))
         self.banner = self.process.stdout.readline()
 
     def stop(self, how=signal.SIGTERM):
@@ -82,7 +83,7 @@ class Aws:
 class Listener:
     """An HTTP endpoint that SNS may call: confirms the subscription, keeps what it is told."""
 
-    def __init__(self):
+    def __init__(self, certificate=None):
         told = self.told = []
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -99,8 +100,12 @@ class Listener:
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+        self.url = f"https://localhost:{self.server.server_port}/hook" if certificate else f"http://127.0.0.1:{self.server.server_port}/hook"
 
 
 def tags(snapshot):
@@ -163,8 +168,17 @@ def the_retention_by_boto3(url):
         check("boto3 raises AWS's error", e.response["Error"]["Code"] == "InvalidVolume.NotFound" and e.response["ResponseMetadata"]["HTTPStatusCode"] == 400, e)
 
 
-def failures_are_told(url):
-    print("failures are told: a queue and an HTTP endpoint")
+def make_certificate(directory):
+    """A certificate for localhost, with its key, in one file."""
+    path = os.path.join(directory, "localhost.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", path + ".key", "-out", path],
+                   check=True, capture_output=True)
+    pathlib.Path(path + ".both").write_text(pathlib.Path(path).read_text() + pathlib.Path(path + ".key").read_text())
+    return path
+
+
+def failures_are_told(url, certificate):
+    print("failures are told: a queue, an HTTP and an HTTPS endpoint")
     sns, sqs, ec2, sfn = (client(s, url) for s in ("sns", "sqs", "ec2", "stepfunctions"))
     topic = next(t["TopicArn"] for t in sns.list_topics()["Topics"] if t["TopicArn"].endswith(":SnapshotMgmtTopic"))
     queue = sqs.create_queue(QueueName="alarms")["QueueUrl"]
@@ -172,8 +186,10 @@ def failures_are_told(url):
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
     listener = Listener()
     sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=listener.url)
-    confirmed = lambda: [s for s in sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"] if s["Protocol"] == "http" and s["SubscriptionArn"] != "PendingConfirmation"]
-    check("the endpoint confirmed its subscription", until(confirmed))
+    secure = Listener(certificate + ".both")
+    sns.subscribe(TopicArn=topic, Protocol="https", Endpoint=secure.url)
+    confirmed = lambda: len([s for s in sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"] if s["Protocol"].startswith("http") and s["SubscriptionArn"] != "PendingConfirmation"]) == 2
+    check("the endpoints confirmed their subscriptions", until(confirmed))
     volume = ec2.create_volume(AvailabilityZone="us-west-2a", Size=1)["VolumeId"]
     snapshot = ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
     # Pinned by an image, then pushed out of the retention: it cannot be deleted, and that is told.
@@ -186,6 +202,7 @@ def failures_are_told(url):
     body = json.loads(message[0]["Body"]) if message else {}
     check("the queue has the notification", body.get("Subject") == "Snapshot Management Error" and snapshot in body.get("Message", ""), body)
     check("so has the HTTP endpoint", until(lambda: any(snapshot in t["Message"] for t in listener.told)), listener.told)
+    check("and the HTTPS endpoint", until(lambda: any(snapshot in t["Message"] for t in secure.told)), secure.told)
 
 
 def rules_by_hand(url):
@@ -296,14 +313,15 @@ def the_terminal(directory):
 def main():
     directory = tempfile.mkdtemp(prefix="snapward-acceptance-")
     try:
-        server = Server("--data", os.path.join(directory, "data"), "--time-scale", "20", "--retention", "3", "--no-throttling")
+        certificate = make_certificate(directory)
+        server = Server("--data", os.path.join(directory, "data"), "--time-scale", "20", "--retention", "3", "--no-throttling", env={"SSL_CERT_FILE": certificate})
         check("the server says it is ready", " is ready on " in server.banner, server.banner)
         milliseconds = int(re.search(r"after (\d+) ms", server.banner)[1])
         print(f"         start-up took {milliseconds} ms")
         try:
             the_story_by_command_line(server.url)
             the_retention_by_boto3(server.url)
-            failures_are_told(server.url)
+            failures_are_told(server.url, certificate)
             rules_by_hand(server.url)
             broken_requests(server)
         finally:
