@@ -236,7 +236,9 @@ class Demo {
 
     fmt::print("\nWhat is kept, and why\n");
     const std::vector<cloud::Snapshot> dr = inspect(settings_.dr_region);
-    for (const auto& [volume, name] : names_) {
+    std::map<std::string, std::string> by_name;
+    for (const auto& [volume, name] : names_) by_name[name] = volume;
+    for (const auto& [name, volume] : by_name) {
       std::vector<snapshots::Candidate> candidates;
       std::size_t others = 0;
       for (const auto& s : inspect(settings_.primary_region)) {
@@ -264,7 +266,8 @@ class Demo {
       }
       for (const auto& s : dr)
         if (s.tag(snapshots::tags::kVolume) == volume && s.completed())
-          fmt::print("    {}  {}  {}  in {}: copy of {}\n", s.id, s.tag(snapshots::tags::kTaken), "         ", settings_.dr_region,
+          fmt::print("    {}  {}  {}  in {}: copy of {}\n", s.id,
+                     iso_seconds(parse_iso(s.tag(snapshots::tags::kTaken)).value_or(s.started)), "         ", settings_.dr_region,
                      s.tag(snapshots::tags::kSource));
     }
     fmt::print("\nWhat it costs: primary {:.1f} GiB, DR {:.1f} GiB of changed blocks, about {:.2f} USD a month at {:.2f} USD/GiB\n",
@@ -273,6 +276,9 @@ class Demo {
     for (const auto& [status, n] : by_status) statuses += fmt::format("{}{} {}", statuses.empty() ? "" : ", ", n, status);
     fmt::print("Executions: {}. Notifications sent: {}; waiting in the operators' queue: {}.\n", statuses, audit_->notifications(),
                queue_length());
+    std::map<std::string, std::size_t> by_error;
+    for (const std::string& f : failed) ++by_error[f.substr(0, f.find(' '))];
+    for (const auto& [error, n] : by_error) fmt::print("  {:>4} FAILED with {}\n", n, error);
     fmt::print("\nThe eight invariants\n");
     const bool color = isatty(1) != 0;
     for (const auto& v : verdicts) {

@@ -257,6 +257,22 @@ TEST_F(Ec2Test, InstancesAreSnapshottedTogether) {
   EXPECT_EQ(data["Snapshots"].items().size(), 1U);
 }
 
+TEST(Behaviour, IsReadAndChecked) {
+  const auto read = [](const char* text) { return Behaviour::from_json(*Json::parse(text)); };
+  const auto good = read(R"x({"throttling":false,"fail_copy":0.25,"copy_limit":3,"copy_overhead_seconds":1.5})x");
+  ASSERT_TRUE(good);
+  EXPECT_FALSE(good->throttling);
+  EXPECT_EQ(good->fail_copy, 0.25);
+  EXPECT_EQ(good->copy_limit, 3);
+  EXPECT_EQ(good->copy_overhead, 1500ms);
+  for (const char* bad : {"[]", R"x({"colour":1})x", R"x({"fail_copy":2})x", R"x({"fail_copy":"a"})x", R"x({"copy_limit":0})x",
+                          R"x({"max_event_delay_seconds":-1})x"}) {
+    const auto refused = read(bad);
+    ASSERT_FALSE(refused) << bad;
+    EXPECT_FALSE(refused.error().message.empty());
+  }
+}
+
 TEST(Ec2Throttling, BucketsEmptyAndRefill) {
   services::ec2::Behaviour b;
   TestWorld w(b);
