@@ -21,9 +21,9 @@ class FrontTest : public testing::Test {
     world_ =
         std::make_unique<cli::World>(clock_, entropy_, *store_, engine::Ledger::Mode::background_commits, outbox_, LocalCloudOptions{});
     front_ = std::make_unique<Front>(world_->loop, world_->ledger, world_->cloud, std::move(options));
-    auto server = net::Server::listen({.address = "127.0.0.1", .port = 0}, [this](wire::HttpRequest request, net::Server::Respond respond) {
-      front_->handle(request, std::move(respond));
-    });
+    auto server = net::Server::listen(
+        {.address = "127.0.0.1", .port = 0, .refusal = Front::refusal},
+        [this](wire::HttpRequest request, net::Server::Respond respond) { front_->handle(request, std::move(respond)); });
     ASSERT_TRUE(server) << server.error().message;
     server_ = *std::move(server);
     server_->start();

@@ -133,7 +133,7 @@ int serve(const Options& o) {
   const std::string mailbox = !o.mail.empty() ? o.mail : o.in_memory ? "snapward-mail.mbox" : o.data + "/mail.mbox";
   services::Front* front = nullptr;
   auto listening = net::Server::listen(
-      {.address = o.host, .port = o.port},
+      {.address = o.host, .port = o.port, .refusal = services::Front::refusal},
       [&front](wire::HttpRequest request, net::Server::Respond respond) { front->handle(request, std::move(respond)); });
   if (!listening) return fail_with(listening.error().message);
   net::Server& server = **listening;

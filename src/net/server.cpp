@@ -25,10 +25,20 @@ constexpr std::uint32_t kMaxHeader = 16 * 1024;
 constexpr std::uint64_t kMaxBody = 8'388'608;
 constexpr auto kIdle = std::chrono::seconds(75);
 
+using Refusal = std::function<wire::HttpResponse(int status, const std::string& message)>;
+
+wire::HttpResponse plain_refusal(int status, const std::string& message) {
+  wire::HttpResponse response;
+  response.status = status;
+  response.headers.add("Content-Type", "text/plain");
+  response.body = message + '\n';
+  return response;
+}
+
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  Session(Socket socket, asio::io_context& context, const Server::Handler& handler)
-      : stream_(std::move(socket)), context_(context), handler_(handler) {}
+  Session(Socket socket, asio::io_context& context, const Server::Handler& handler, const Refusal& refusal)
+      : stream_(std::move(socket)), context_(context), handler_(handler), refusal_(refusal) {}
 
   void read() {
     parser_.emplace();
@@ -75,11 +85,9 @@ class Session : public std::enable_shared_from_this<Session> {
       return close();
     keep_alive_ = false;
     const bool large = error == http::error::body_limit || error == http::error::header_limit;
-    wire::HttpResponse response;
-    response.status = large ? 413 : 400;
-    response.headers.add("Content-Type", "text/plain");
-    response.body = large ? "The request is larger than this server takes (16 KiB of headers, 8 MiB of body).\n"
-                          : fmt::format("The request cannot be read: {}.\n", error.message());
+    wire::HttpResponse response =
+        refusal_(large ? 413 : 400, large ? "The request is larger than this server takes (16 KiB of headers, 8 MiB of body)."
+                                          : fmt::format("The request cannot be read: {}.", error.message()));
     write(std::move(response));
   }
 
@@ -108,6 +116,7 @@ class Session : public std::enable_shared_from_this<Session> {
   Stream stream_;
   asio::io_context& context_;
   const Server::Handler& handler_;
+  const Refusal& refusal_;
   beast::flat_buffer buffer_;
   std::optional<http::request_parser<http::string_body>> parser_;
   std::optional<http::response<http::string_body>> message_;
@@ -117,7 +126,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
 class BeastServer final : public Server {
  public:
-  explicit BeastServer(Handler handler) : handler_(std::move(handler)) {}
+  BeastServer(Handler handler, Refusal refusal) : handler_(std::move(handler)), refusal_(refusal ? std::move(refusal) : plain_refusal) {}
   ~BeastServer() override { stop(); }
 
   Result<void> open(const Options& options) {
@@ -157,7 +166,7 @@ class BeastServer final : public Server {
       if (!error) {
         beast::error_code ignored;
         socket.set_option(tcp::no_delay(true), ignored);
-        std::make_shared<Session>(std::move(socket), context_, handler_)->read();
+        std::make_shared<Session>(std::move(socket), context_, handler_, refusal_)->read();
       }
       accept();
     });
@@ -166,13 +175,14 @@ class BeastServer final : public Server {
   asio::io_context context_{1};
   asio::basic_socket_acceptor<tcp, asio::io_context::executor_type> acceptor_{context_};
   Handler handler_;
+  Refusal refusal_;
   std::thread thread_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<Server>> Server::listen(const Options& options, Handler handler) {
-  auto server = std::make_unique<BeastServer>(std::move(handler));
+  auto server = std::make_unique<BeastServer>(std::move(handler), options.refusal);
   if (auto opened = server->open(options); !opened) return std::unexpected(opened.error());
   return std::unique_ptr<Server>(std::move(server));
 }

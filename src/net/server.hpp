@@ -23,6 +23,8 @@ class Server {
   struct Options {
     std::string address = "127.0.0.1";
     std::uint16_t port = 4566;  // 0: any free one
+    // The answer to a request that cannot be read (400) or is too large (413), in the words of whoever serves; plain text without.
+    std::function<wire::HttpResponse(int status, const std::string& message)> refusal = {};
   };
 
   // Listens, and serves from the moment start() is called.

@@ -49,6 +49,11 @@ wire::HttpResponse text(int status, std::string body) {
 
 }  // namespace
 
+wire::HttpResponse Front::refusal(int status, const std::string& message) {
+  const wire::ApiError error{status == 413 ? "RequestEntityTooLargeException" : "SerializationException", message, status, {}};
+  return wire::encode_error(nullptr, wire::Protocol::json, error, request_id());
+}
+
 void Front::handle(const wire::HttpRequest& request, Respond respond) {
   const std::string id = request_id();
   if (request.method == "GET" && (request.path() == "/healthz" || request.path() == "/readyz"))

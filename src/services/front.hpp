@@ -28,6 +28,8 @@ class Front {
   Front(engine::Loop& loop, engine::Ledger& ledger, cloud::Cloud& cloud, FrontOptions options)
       : loop_(loop), ledger_(ledger), cloud_(cloud), options_(std::move(options)) {}
   void handle(const wire::HttpRequest& request, Respond respond);
+  // What a request gets that could not be read: nothing is known of its service, so it is worded as the JSON services do.
+  static wire::HttpResponse refusal(int status, const std::string& message);
 
  private:
   engine::Loop& loop_;

@@ -231,6 +231,7 @@ def rules_by_hand(url):
 def broken_requests(server):
     print("broken requests")
     lines = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Amz-Target: AWSStepFunctions.ListStateMachines\r\n"
+    shapes = {"a body beyond the limit": b"413 Payload Too Large", "headers beyond the limit": b"413 Payload Too Large", "no HTTP at all": b"400 Bad Request"}
     for name, request in {
         "a body that ends too soon": lines + b"Content-Length: 100\r\n\r\n{",
         "no HTTP at all": b"\x16\x03\x01\x00nonsense\r\n\r\n",
@@ -247,6 +248,8 @@ def broken_requests(server):
             except ConnectionResetError:
                 answer = b""
         check(f"{name}: never a success", not answer.startswith(b"HTTP/1.1 2"), answer[:80])
+        if name in shapes:
+            check(f"{name}: an error as AWS shapes it", answer.startswith(b"HTTP/1.1 " + shapes[name]) and b'"__type":"' in answer and b"x-amzn-RequestId: " in answer, answer)
     check("and the server still answers", client("stepfunctions", server.url).list_state_machines()["stateMachines"])
 
 

@@ -167,6 +167,11 @@ TEST_F(Ec2Test, ACopyIsANewSnapshotWithAnArbitraryVolumeAndNoTags) {
       "InvalidSnapshot.NotFound: The snapshot 'snap-00000000000000009' does not exist.");
 }
 
+TEST_F(Ec2Test, ACopyComesFromARegionThatExists) {
+  EXPECT_TRUE(
+      w.refusal("ec2", "CopySnapshot", R"x({"SourceRegion":"moon-1","SourceSnapshotId":"snap-1"})x").starts_with("InvalidRegion: "));
+}
+
 TEST_F(Ec2Test, TwentyCopiesAtATimeAndNoMore) {
   std::vector<std::string> sources;
   for (int i = 0; i < 21; ++i) sources.push_back(w.snapshot(w.volume()));

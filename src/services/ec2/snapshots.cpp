@@ -177,7 +177,10 @@ Reply Ec2::create_snapshots(const Call& call) {
 Reply Ec2::copy_snapshot(const Call& call) {
   const Json& in = call.input;
   const std::string from(in["SourceRegion"].string_or()), id(in["SourceSnapshotId"].string_or());
-  if (!is_region(from)) return cloud::error("InvalidParameterValue", fmt::format("Invalid source region: {}", from));
+  if (!is_region(from))
+    return cloud::error(
+        "InvalidRegion",
+        fmt::format("The specified region '{}' is not valid. Specify the source region by its code, for example us-west-2.", from));
   if (const Json* to = in.find("DestinationRegion"); to && to->string_or() != call.region)
     return cloud::error(
         "InvalidParameterValue",
