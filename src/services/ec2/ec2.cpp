@@ -45,6 +45,11 @@ Result<Behaviour> Behaviour::from_json(const Json& json) {
                                                        {"max_event_delay_seconds", &b.max_event_delay}};
     bool known = name == "throttling";
     if (known) b.throttling = value.bool_or(true);
+    if (name == "denied") {
+      known = true;
+      if (!value.is_array()) return invalid("'denied' must be a list of operations, such as [\"CopySnapshot\"]");
+      for (const Json& operation : value.as_array()) b.denied.emplace(operation.string_or());
+    }
     for (const auto& [field, target] : fractions)
       if (name == field) {
         known = true;
@@ -134,6 +139,8 @@ Task<Reply> Ec2::handle(Call call) {
   if (auto allowed = throttle(call); !allowed) co_return std::unexpected(allowed.error());
   const auto internal = [] { return cloud::error("InternalError", "An internal error has occurred", 500); };
   if (env_.loop.entropy().chance(behaviour_.fail_call)) co_return internal();
+  if (behaviour_.denied.contains(call.operation))
+    co_return cloud::error("UnauthorizedOperation", "You are not authorized to perform this operation.", 403);
   if (call.input["DryRun"].bool_or(false))
     co_return cloud::error("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412);
   Reply reply = co_await Service::handle(std::move(call));

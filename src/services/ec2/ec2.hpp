@@ -23,6 +23,8 @@ struct Behaviour {
   std::int64_t copy_limit = 20;         // per destination region
   std::int64_t pending_per_volume = 5;  // 1 for st1 and sc1
 
+  std::set<std::string> denied;  // operations answered UnauthorizedOperation, also as a DryRun
+
   double fail_throttle = 0;  // any call: RequestLimitExceeded
   double fail_call = 0;      // any call: InternalError, nothing done
   double lose_reply = 0;     // any call: done, but the answer is InternalError

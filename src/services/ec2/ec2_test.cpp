@@ -216,6 +216,29 @@ TEST_F(Ec2Test, ImagesPinTheirSnapshotsEvenWhenDisabled) {
   EXPECT_EQ(state(s), "gone");
 }
 
+TEST_F(Ec2Test, WhatIsDeniedIsUnauthorized) {
+  w.world->cloud.ec2().behaviour().denied = {"CreateSnapshot"};
+  const std::string v = w.volume();
+  for (const char* dry : {"false", "true"}) {
+    const auto reply = w.call("ec2", "CreateSnapshot", R"x({"VolumeId":")x" + v + R"x(","DryRun":)x" + dry + "}");
+    ASSERT_FALSE(reply);
+    EXPECT_EQ(reply.error().code, "UnauthorizedOperation");
+    EXPECT_EQ(reply.error().status, 403);
+  }
+  EXPECT_EQ(w.refusal("ec2", "DescribeSnapshots", R"x({"MaxResults":0})x"),
+            "InvalidMaxResults: The specified value for MaxResults is not valid.");
+}
+
+TEST_F(Ec2Test, SnapshotsOfAwsBackupAreNotDeletedByEc2) {
+  const std::string s(w.must("ec2", "CreateSnapshot",
+                             R"x({"VolumeId":")x" + w.volume() +
+                                 R"x(","Description":"This snapshot is created by the AWS Backup service."})x")["SnapshotId"]
+                          .string_or());
+  w.advance(1min);
+  EXPECT_TRUE(w.refusal("ec2", "DeleteSnapshot", R"x({"SnapshotId":")x" + s + "\"}")
+                  .starts_with("InvalidParameterValue: This snapshot is managed by the AWS Backup service"));
+}
+
 TEST_F(Ec2Test, LocksHold) {
   const std::string s = w.snapshot(w.volume());
   w.advance(1min);
@@ -271,7 +294,7 @@ TEST(Behaviour, IsReadAndChecked) {
   EXPECT_EQ(good->copy_limit, 3);
   EXPECT_EQ(good->copy_overhead, 1500ms);
   for (const char* bad : {"[]", R"x({"colour":1})x", R"x({"fail_copy":2})x", R"x({"fail_copy":"a"})x", R"x({"copy_limit":0})x",
-                          R"x({"max_event_delay_seconds":-1})x"}) {
+                          R"x({"denied":1})x", R"x({"max_event_delay_seconds":-1})x"}) {
     const auto refused = read(bad);
     ASSERT_FALSE(refused) << bad;
     EXPECT_FALSE(refused.error().message.empty());

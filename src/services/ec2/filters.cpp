@@ -41,6 +41,7 @@ std::expected<Page, cloud::Error> paginate(const Json& input, const std::vector<
   }
   if (const Json* max = input.find("MaxResults")) {
     const std::int64_t n = max->integer_or(0);
+    if (n < 1) return cloud::error("InvalidMaxResults", "The specified value for MaxResults is not valid.");
     if (n < least)
       return cloud::error(
           "InvalidParameterValue",

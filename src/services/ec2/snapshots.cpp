@@ -17,6 +17,8 @@ std::string notification_arn(const std::string& region, const char* kind, const 
   return fmt::format("arn:aws:ec2::{}:{}/{}", region, kind, id);
 }
 
+// How AWS Backup describes what it makes; here that is all there is of it.
+constexpr std::string_view kBackupDescription = "This snapshot is created by the AWS Backup service";
 constexpr const char* kKmsMessage = "Given key ID is not accessible";
 
 }  // namespace
@@ -334,11 +336,10 @@ Reply Ec2::delete_snapshot(const Call& call) {
     return cloud::error("InvalidSnapshot.InUse", fmt::format("The snapshot {} is currently in use by {}", s.id, image->id));
   if (!s.lock.mode.empty() && (s.lock.expires > env_.loop.now()))
     return cloud::error("SnapshotLocked", fmt::format("The snapshot {} is locked and can't be deleted", s.id));
-  for (const Json& tag : s.tags.items())
-    if (tag["Key"].string_or().starts_with("aws:backup:"))
-      return cloud::error("InvalidParameterValue",
-                          "This snapshot is managed by the AWS Backup service and cannot be deleted via EC2 APIs. If you wish to delete "
-                          "this snapshot, please do so via the Backup console.");
+  if (s.description.starts_with(kBackupDescription))
+    return cloud::error("InvalidParameterValue",
+                        "This snapshot is managed by the AWS Backup service and cannot be deleted via EC2 APIs. If you wish to delete "
+                        "this snapshot, please do so via the Backup console.");
   if (s.state == "pending") {  // completes first, and counts until then
     s.deleted = true;
     store(s);
