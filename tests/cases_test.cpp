@@ -48,7 +48,7 @@ TEST(Cases, Expressions) {
     const auto expression = asl::Expression::parse(row["expression"].string_or());
     EXPECT_EQ(expression.has_value(), !row["invalid"].bool_or(false)) << (expression ? "" : expression.error().message);
     if (!expression) continue;
-    const auto value = expression->find({row["data"], context, variables, entropy});
+    const auto value = expression->find({row["data"], context, variables, entropy, Instant{}});
     if (const Json* error = row.find("error")) {
       ASSERT_FALSE(value);
       EXPECT_EQ(value.error().error, error->as_string());

@@ -51,6 +51,33 @@ function nameForQuery(api, s, operation, seen = new Set()) {
   }
 }
 
+// What Step Functions has learnt since the package was last published: variables and JSONata in histories, mocks in TestState
+// (Step Functions API Reference of 2025-11).
+function learnStates(api) {
+  const text = {}, number = {type: 'integer'}, flag = {type: 'boolean'}, real = {type: 'float'};
+  const structure = (members, required) => ({type: 'structure', members, ...(required && {required})});
+  const map = value => ({type: 'map', key: {}, value});
+  const list = member => ({type: 'list', member});
+  const event = Object.values(api.shapes).concat(Object.values(api.operations).map(o => o.output))
+    .flatMap(function find(s) { return !s ? [] : s.members?.stateExitedEventDetails ? [s] : [...Object.values(s.members ?? {}), s.member].flatMap(find); })[0];
+  event.members.evaluationFailedEventDetails = structure({error: text, cause: text, location: text, state: text});
+  Object.assign(event.members.stateExitedEventDetails.members, {assignedVariables: map({}), assignedVariablesDetails: structure({truncated: flag})});
+  for (const operation of ['DescribeStateMachine', 'DescribeStateMachineForExecution'])
+    api.operations[operation].output.members.variableReferences = map(list({}));
+  const {input, output} = api.operations.TestState;
+  input.required = ['definition'];
+  Object.assign(input.members, {
+    variables: text, stateName: text, context: text,
+    mock: structure({result: text, errorOutput: structure({error: text, cause: text}), fieldValidationMode: text}),
+    stateConfiguration: structure({retrierRetryCount: number, errorCausedByState: text, mapIterationFailureCount: number, mapItemReaderData: text}),
+  });
+  Object.assign(output.members.inspectionData.members, {
+    afterArguments: text, variables: text, afterItemsPath: text, afterItemSelector: text, afterItemBatcher: text, afterItemsPointer: text,
+    toleratedFailureCount: number, toleratedFailurePercentage: real, maxConcurrency: number,
+    errorDetails: structure({catchIndex: number, retryIndex: number, retryBackoffIntervalSeconds: number}),
+  });
+}
+
 const [apis, target] = process.argv.slice(2);
 const index = {};
 const texts = [];
@@ -58,6 +85,7 @@ let offset = 0;
 for (const [name, file] of Object.entries(services)) {
   const api = JSON.parse(readFileSync(`${apis}/${file}.min.json`, 'utf8'));
   const m = api.metadata;
+  if (name === 'states') learnStates(api);
   if (name === 'sqs') {
     m.xmlNamespace = 'http://queue.amazonaws.com/doc/2012-11-05/';
     for (const [operation, o] of Object.entries(api.operations)) for (const side of [o.input, o.output]) nameForQuery(api, side, operation);

@@ -11,7 +11,7 @@ namespace {
 bool is_timestamp(const Json& value) { return value.is_string() && parse_iso(value.as_string()).has_value(); }
 }  // namespace
 
-Result<ChoiceRule> ChoiceRule::parse(const Json& json, bool nested) {
+Result<ChoiceRule> ChoiceRule::parse(const Json& json, Language language, const std::string& field, bool nested) {
   if (!json.is_object()) return invalid("a choice rule must be an object");
   ChoiceRule rule;
   if (const Json* next = json.find("Next")) {
@@ -21,9 +21,28 @@ Result<ChoiceRule> ChoiceRule::parse(const Json& json, bool nested) {
     return invalid("the field 'Next' is required in a choice rule");
   }
   if (const Json* assign = json.find("Assign")) {
-    auto parsed = Template::parse(*assign);
+    auto parsed = Template::parse(*assign, language, field + "/Assign");
     if (!parsed) return std::unexpected(parsed.error());
     rule.assign = *std::move(parsed);
+  }
+  if (language == Language::jsonata) {
+    for (const auto& member : json.as_object())
+      if (member.key != "Condition" && member.key != "Next" && member.key != "Comment" && member.key != "Assign" && member.key != "Output")
+        return invalid(fmt::format("Field '{}' is not supported", member.key));
+    if (const Json* output = json.find("Output")) {
+      auto parsed = Template::parse(*output, language, field + "/Output");
+      if (!parsed) return std::unexpected(parsed.error());
+      rule.output = *std::move(parsed);
+    }
+    const Json* condition = json.find("Condition");
+    if (!condition) return invalid("These fields are required: [Condition]");
+    auto parsed = Template::parse(*condition, language, field + "/Condition");
+    if (!parsed) return std::unexpected(parsed.error());
+    if (parsed->literal() && !parsed->literal()->is_bool())
+      return invalid("The value for the field 'Condition' must be a boolean or a JSONata expression");
+    rule.op_ = Op::condition;
+    rule.condition_ = *std::move(parsed);
+    return rule;
   }
   for (const auto& [name, op] : {std::pair{"And", Op::all}, std::pair{"Or", Op::any}}) {
     const Json* list = json.find(name);
@@ -31,14 +50,14 @@ Result<ChoiceRule> ChoiceRule::parse(const Json& json, bool nested) {
     if (!list->is_array() || list->as_array().empty()) return invalid(fmt::format("'{}' must be a non-empty array of conditions", name));
     rule.op_ = op;
     for (const Json& item : list->as_array()) {
-      auto operand = parse(item, true);
+      auto operand = parse(item, language, field, true);
       if (!operand) return operand;
       rule.operands_.push_back(*std::move(operand));
     }
     return rule;
   }
   if (const Json* inner = json.find("Not")) {
-    auto operand = parse(*inner, true);
+    auto operand = parse(*inner, language, field, true);
     if (!operand) return operand;
     rule.op_ = Op::negate;
     rule.operands_.push_back(*std::move(operand));
@@ -138,7 +157,27 @@ bool ChoiceRule::compares(const Json& actual, const Json& expected) const {
   return false;
 }
 
+void ChoiceRule::variables(std::set<std::string>& out) const {
+  if (variable_) variable_->variables(out);
+  if (expected_path_) expected_path_->variables(out);
+  if (condition_) condition_->variables(out);
+  if (assign) assign->variables(out);
+  if (output) output->variables(out);
+  for (const ChoiceRule& operand : operands_) operand.variables(out);
+}
+
 Outcome<bool> ChoiceRule::holds(const Scope& scope) const {
+  if (op_ == Op::condition) {
+    const auto value = condition_->render(scope);
+    if (!value) return std::unexpected(value.error());
+    if (value->is_bool()) return value->as_bool();
+    return std::unexpected(
+        Failure{errors::kQueryEvaluationError,
+                fmt::format("The JSONata expression '{}' specified for the field '{}' returned an unexpected result type. Expected "
+                            "'boolean', but was '{}' for value: {}",
+                            condition_->text(), condition_->field(), type_name(*value), value->dump()),
+                condition_->field()});
+  }
   if (op_ == Op::all || op_ == Op::any) {
     for (const ChoiceRule& operand : operands_) {
       const auto held = operand.holds(scope);

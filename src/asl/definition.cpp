@@ -16,38 +16,30 @@ constexpr std::pair<std::string_view, StateType> kTypes[] = {
 constexpr std::int64_t kMaxSeconds = 99'999'999;  // ASL: timeouts must not exceed it
 
 using Names = std::vector<std::string_view>;
-const Names kAnyState = {"Type", "Comment", "QueryLanguage"};
 
-const Names& fields_of(StateType type) {
-  static const Names kPass = {"Next", "End", "InputPath", "OutputPath", "Parameters", "Result", "ResultPath", "Assign"};
-  static const Names kTask = {
-      "Next",  "End",   "InputPath",      "OutputPath",       "Parameters",         "ResultSelector",       "ResultPath",  "Resource",
-      "Retry", "Catch", "TimeoutSeconds", "HeartbeatSeconds", "TimeoutSecondsPath", "HeartbeatSecondsPath", "Credentials", "Assign"};
-  static const Names kChoice = {"InputPath", "OutputPath", "Choices", "Default", "Assign"};
-  static const Names kWait = {"Next", "End", "InputPath", "OutputPath", "Seconds", "Timestamp", "SecondsPath", "TimestampPath", "Assign"};
-  static const Names kSucceed = {"InputPath", "OutputPath"};
-  static const Names kFail = {"Error", "Cause", "ErrorPath", "CausePath"};
-  static const Names kParallel = {"Next",       "End",      "InputPath", "OutputPath", "Parameters", "ResultSelector",
-                                  "ResultPath", "Branches", "Retry",     "Catch",      "Assign"};
-  static const Names kMap = {"Next",
-                             "End",
-                             "InputPath",
-                             "OutputPath",
-                             "Parameters",
-                             "ResultSelector",
-                             "ResultPath",
-                             "Retry",
-                             "Catch",
-                             "Assign",
-                             "ItemProcessor",
-                             "Iterator",
-                             "ItemSelector",
-                             "ItemsPath",
-                             "MaxConcurrency",
-                             "MaxConcurrencyPath",
-                             "ToleratedFailureCount",
-                             "ToleratedFailurePercentage",
-                             "Label"};
+// What a state may have, by query language. A field of the other language is refused like any unknown one.
+struct Fields {
+  Names both, jsonpath, jsonata;
+};
+const Fields& fields_of(StateType type) {
+  static const Fields kPass = {{"Next", "End", "Assign"}, {"InputPath", "OutputPath", "Parameters", "Result", "ResultPath"}, {"Output"}};
+  static const Fields kTask = {
+      {"Next", "End", "Assign", "Resource", "Retry", "Catch", "TimeoutSeconds", "HeartbeatSeconds", "Credentials"},
+      {"InputPath", "OutputPath", "Parameters", "ResultSelector", "ResultPath", "TimeoutSecondsPath", "HeartbeatSecondsPath"},
+      {"Arguments", "Output"}};
+  static const Fields kChoice = {{"Choices", "Default", "Assign"}, {"InputPath", "OutputPath"}, {"Output"}};
+  static const Fields kWait = {
+      {"Next", "End", "Assign", "Seconds", "Timestamp"}, {"InputPath", "OutputPath", "SecondsPath", "TimestampPath"}, {"Output"}};
+  static const Fields kSucceed = {{}, {"InputPath", "OutputPath"}, {"Output"}};
+  static const Fields kFail = {{"Error", "Cause"}, {"ErrorPath", "CausePath"}, {}};
+  static const Fields kParallel = {{"Next", "End", "Assign", "Branches", "Retry", "Catch"},
+                                   {"InputPath", "OutputPath", "Parameters", "ResultSelector", "ResultPath"},
+                                   {"Arguments", "Output"}};
+  static const Fields kMap = {{"Next", "End", "Assign", "Retry", "Catch", "ItemProcessor", "Iterator", "ItemSelector", "MaxConcurrency",
+                               "ToleratedFailureCount", "ToleratedFailurePercentage", "Label", "ItemReader", "ItemBatcher", "ResultWriter"},
+                              {"InputPath", "OutputPath", "Parameters", "ResultSelector", "ResultPath", "ItemsPath", "MaxConcurrencyPath",
+                               "ToleratedFailureCountPath", "ToleratedFailurePercentagePath"},
+                              {"Items", "Output"}};
   switch (type) {
     case StateType::pass:
       return kPass;
@@ -71,17 +63,30 @@ const Names& fields_of(StateType type) {
 
 class Compiler {
  public:
-  explicit Compiler(std::vector<Diagnostic>& diagnostics) : diagnostics_(diagnostics) {}
+  Compiler(std::vector<Diagnostic>& diagnostics, bool express) : diagnostics_(diagnostics), express_(express) {}
 
   void machine(const Json& json, Machine& out) {
     if (!json.is_object()) return schema("the definition must be a JSON object", "/");
     for (const auto& member : json.as_object())
       if (!contains({"Comment", "StartAt", "States", "Version", "TimeoutSeconds", "QueryLanguage"}, member.key)) unknown(member.key, "");
-    query_language(json, "");
+    out.language = language_ = query_language(json, "", Language::jsonpath);
     out.comment = json["Comment"].string_or();
     if (const Json* version = json.find("Version"); version && version->string_or() != "1.0") schema("Version must be \"1.0\"", "/Version");
-    out.timeout_seconds = seconds(json, "TimeoutSeconds", "");
+    if (const Json* value = json.find("TimeoutSeconds")) {
+      const auto number = value->as_integer();
+      if (number && *number > 0 && *number <= kMaxSeconds)
+        out.timeout_seconds = number;
+      else
+        schema("'TimeoutSeconds' must be an integer from 1 to 99999999", "/TimeoutSeconds");
+    }
     graph(json, out.graph, "");
+  }
+
+  void lone_state(const Json& json, const std::string& name, Machine& out) {
+    State& s = out.graph.states[name];
+    out.graph.start_at = s.name = name;
+    state(json, s, "");
+    out.language = s.language;
   }
 
  private:
@@ -91,17 +96,20 @@ class Compiler {
   }
   void schema(std::string message, const std::string& at) { say("SCHEMA_VALIDATION_FAILED", std::move(message), at.empty() ? "/" : at); }
   void unknown(const std::string& field, const std::string& at) {
-    schema(fmt::format("Field '{}' is not supported", field), at + '/' + field);
+    schema(fmt::format("Field '{}' is not supported", field), at.empty() ? "/" : at);
   }
-  void missing(const char* field, const std::string& at) { schema(fmt::format("The field '{}' is required but was missing", field), at); }
+  void missing(const char* field, const std::string& at) { schema(fmt::format("These fields are required: [{}]", field), at); }
 
-  // JSONata is a language of its own that this build does not run: say so at creation rather than at run time.
-  void query_language(const Json& json, const std::string& at) {
-    const std::string_view language = json["QueryLanguage"].string_or("JSONPath");
-    if (language == "JSONata")
-      schema("QueryLanguage 'JSONata' is not supported by this version of Snapward; use JSONPath", at + "/QueryLanguage");
-    else if (language != "JSONPath")
-      schema("QueryLanguage must be JSONPath or JSONata", at + "/QueryLanguage");
+  // A state may speak JSONata in a JSONPath machine, not the other way round.
+  Language query_language(const Json& json, const std::string& at, Language inherited) {
+    const Json* field = json.find("QueryLanguage");
+    if (!field) return inherited;
+    if (field->string_or() == "JSONata") return Language::jsonata;
+    if (field->string_or() != "JSONPath")
+      schema("The value of 'QueryLanguage' must be 'JSONPath' or 'JSONata'", at + "/QueryLanguage");
+    else if (inherited == Language::jsonata)
+      schema("'QueryLanguage' can not be 'JSONPath' if set to 'JSONata' for whole state machine", at + "/QueryLanguage");
+    return Language::jsonpath;
   }
 
   void graph(const Json& json, Graph& out, const std::string& at) {
@@ -112,7 +120,7 @@ class Compiler {
     for (const auto& [name, definition] : states->as_object()) {
       const std::string here = at + "/States/" + name;
       if (name.size() > 80) schema("State names must not be longer than 80 characters", here);
-      if (!names_.insert(name).second) say("DUPLICATE_STATE_NAME", fmt::format("Duplicate state name: {}", name), at + "/States");
+      if (!names_.insert(name).second) say("DUPLICATE_STATE_NAME", fmt::format("Duplicate State name: {}", name), here);
       State& s = out.states[name];
       s.name = name;
       state(definition, s, here);
@@ -138,7 +146,8 @@ class Compiler {
       terminal = terminal || s.end || s.type == StateType::succeed || s.type == StateType::fail;
     }
     for (const auto& [name, s] : out.states)
-      if (!reached.contains(name)) say("UNREACHABLE_STATE", fmt::format("State \"{}\" is not reachable.", name), at + "/States/" + name);
+      if (!reached.contains(name))
+        say("MISSING_TRANSITION_TARGET", fmt::format("State \"{}\" is not reachable.", name), at + "/States/" + name);
     if (!terminal) say("NO_TERMINAL_STATE", "No terminal state was found: one state must end the machine", at + "/States");
   }
 
@@ -146,26 +155,44 @@ class Compiler {
     if (!json.is_object()) return schema("a state must be an object", at);
     const std::string_view type = json["Type"].string_or();
     const auto* known = std::find_if(std::begin(kTypes), std::end(kTypes), [&](const auto& t) { return t.first == type; });
-    if (known == std::end(kTypes))
-      return schema(json.find("Type") ? fmt::format("Invalid state type '{}'", type) : "The field 'Type' is required but was missing", at);
+    if (known == std::end(kTypes)) {
+      if (!json.find("Type")) return missing("Type", at);
+      return schema(fmt::format("Invalid state type '{}'", type), at);
+    }
     s.type = known->second;
-    query_language(json, at);
-    for (const auto& member : json.as_object())
-      if (!contains(kAnyState, member.key) && !contains(fields_of(s.type), member.key)) unknown(member.key, at);
+    s.language = query_language(json, at, language_);
+    const Language enclosing = std::exchange(current_, s.language);
+    const Fields& fields = fields_of(s.type);
+    const bool jsonata = s.language == Language::jsonata;
+    for (const auto& member : json.as_object()) {
+      if (contains({"Type", "Comment", "QueryLanguage"}, member.key) || contains(fields.both, member.key)) continue;
+      if (contains(jsonata ? fields.jsonata : fields.jsonpath, member.key)) continue;
+      if (contains(jsonata ? fields.jsonpath : fields.jsonata, member.key))
+        schema(
+            fmt::format("Field '{}' is not supported in a state whose QueryLanguage is '{}'", member.key, jsonata ? "JSONata" : "JSONPath"),
+            at);
+      else
+        unknown(member.key, at);
+    }
 
-    s.input_path = data_path(json, "InputPath", at);
-    s.output_path = data_path(json, "OutputPath", at);
-    s.parameters = payload(json, "Parameters", at);
-    s.result_selector = payload(json, "ResultSelector", at);
+    if (!jsonata) {
+      s.input_path = data_path(json, "InputPath", at);
+      s.output_path = data_path(json, "OutputPath", at);
+      s.parameters = payload(json, "Parameters", at);
+      s.result_selector = payload(json, "ResultSelector", at);
+      result_path(json, s.result_path, s.discard_result, at);
+    } else {
+      s.parameters = payload(json, "Arguments", at);
+      s.output = payload(json, "Output", at);
+    }
     s.assign = payload(json, "Assign", at);
-    result_path(json, s.result_path, s.discard_result, at);
     retriers(json, s.retry, at);
     catchers(json, s.catches, at);
     transition(json, s, at);
 
     switch (s.type) {
       case StateType::pass:
-        if (const Json* result = json.find("Result")) s.result = *result;
+        if (const Json* result = json.find("Result"); result && !jsonata) s.result = *result;
         break;
       case StateType::task:
         task(json, s, at);
@@ -177,12 +204,8 @@ class Compiler {
         wait(json, s, at);
         break;
       case StateType::fail:
-        s.error = json["Error"].string_or();
-        s.cause = json["Cause"].string_or();
-        s.error_path = expression(json, "ErrorPath", at);
-        s.cause_path = expression(json, "CausePath", at);
-        if ((json.find("Error") && json.find("ErrorPath")) || (json.find("Cause") && json.find("CausePath")))
-          schema("a Fail state takes either a value or a path for the same field", at);
+        s.error = text(json, "Error", "ErrorPath", at);
+        s.cause = text(json, "Cause", "CausePath", at);
         break;
       case StateType::parallel: {
         const Json& branches = json["Branches"];
@@ -199,6 +222,7 @@ class Compiler {
       case StateType::succeed:
         break;
     }
+    current_ = enclosing;
   }
 
   void transition(const Json& json, State& s, const std::string& at) {
@@ -208,8 +232,47 @@ class Compiler {
     if (next && !next->is_string()) schema("The value of 'Next' must be a state name", at + "/Next");
     s.next = next ? next->string_or() : "";
     s.end = end && end->bool_or(false);
-    if (!next && !s.end) schema("These fields are required: [Next] or [End]", at);
+    if (!next && !s.end) schema("Exactly one of 'Next' or 'End' is required", at);
     if (next && s.end) schema("'Next' and 'End' exclude each other", at);
+  }
+
+  // A field that is a literal (checked by `fits`), a JSONata expression or, under its Path name, a JSONPath.
+  template <class Fits>
+  std::optional<Template> field(const Json& json, const char* name, const char* path_name, const char* what, const std::string& at,
+                                const Fits& fits) {
+    const Json* value = json.find(name);
+    const Json* path = path_name && current_ == Language::jsonpath ? json.find(path_name) : nullptr;
+    if (value && path) schema(fmt::format("You cannot specify both '{}' and '{}' for the same state", name, path_name), at);
+    if (value) {
+      auto parsed = Template::parse(*value, current_, name);
+      if (!parsed) {
+        schema(parsed.error().message, at + '/' + name);
+      } else if (parsed->literal() && !fits(*value)) {
+        schema(fmt::format("The value for the field '{}' must be {}", name, what), at + '/' + name);
+      } else {
+        return *std::move(parsed);
+      }
+      return std::nullopt;
+    }
+    if (!path) return std::nullopt;
+    auto parsed = expression(json, path_name, at);
+    if (!parsed) return std::nullopt;
+    return Template::of(*std::move(parsed), path_name);
+  }
+  std::optional<Template> text(const Json& json, const char* name, const char* path_name, const std::string& at) {
+    return field(json, name, path_name, "a string", at, [](const Json& v) { return v.is_string(); });
+  }
+  std::optional<Template> seconds(const Json& json, const char* name, const char* path_name, std::int64_t least, const std::string& at) {
+    return field(json, name, path_name, fmt::format("an integer from {} to 99999999", least).c_str(), at, [least](const Json& v) {
+      const auto n = (v.is_number() ? v.as_integer() : std::nullopt);
+      return n && *n >= least && *n <= kMaxSeconds;
+    });
+  }
+  std::optional<Template> count(const Json& json, const char* name, const char* path_name, const std::string& at) {
+    return field(json, name, path_name, "a non-negative integer", at, [](const Json& v) {
+      const auto n = (v.is_number() ? v.as_integer() : std::nullopt);
+      return n && *n >= 0;
+    });
   }
 
   void task(const Json& json, State& s, const std::string& at) {
@@ -220,12 +283,21 @@ class Compiler {
       schema(parsed.error().message, at + "/Resource");
     else
       s.resource = *std::move(parsed);
-    s.timeout_seconds = seconds(json, "TimeoutSeconds", at);
-    s.heartbeat_seconds = seconds(json, "HeartbeatSeconds", at);
-    s.timeout_path = expression(json, "TimeoutSecondsPath", at);
-    s.heartbeat_path = expression(json, "HeartbeatSecondsPath", at);
-    if (s.timeout_seconds && s.heartbeat_seconds && *s.heartbeat_seconds >= *s.timeout_seconds)
-      schema("HeartbeatSeconds must be smaller than TimeoutSeconds", at);
+    if (express_ && s.resource.kind == Resource::Kind::activity)
+      schema("Express state machine does not support Activity ARN", at + "/Resource");
+    if (express_ && s.resource.pattern != Resource::Pattern::request_response)
+      schema(fmt::format("Express state machine does not support '{}' service integration",
+                         s.resource.pattern == Resource::Pattern::sync ? ".sync" : ".waitForTaskToken"),
+             at + "/Resource");
+    s.timeout = seconds(json, "TimeoutSeconds", "TimeoutSecondsPath", 1, at);
+    s.heartbeat = seconds(json, "HeartbeatSeconds", "HeartbeatSecondsPath", 1, at);
+    if (s.timeout && s.heartbeat && s.timeout->literal() && s.heartbeat->literal() &&
+        s.heartbeat->literal()->as_double() >= s.timeout->literal()->as_double())
+      schema("The value of 'HeartbeatSeconds' must be smaller than 'TimeoutSeconds'", at);
+    if (const Json* credentials = json.find("Credentials")) {
+      if (!credentials->find("RoleArn") && !credentials->find("RoleArn.$")) missing("RoleArn", at + "/Credentials");
+      s.credentials = payload(json, "Credentials", at);
+    }
   }
 
   void choice(const Json& json, State& s, const std::string& at) {
@@ -233,7 +305,7 @@ class Compiler {
     const Json& choices = json["Choices"];
     if (!choices.is_array() || choices.as_array().empty()) return missing("Choices", at);
     for (std::size_t i = 0; i < choices.as_array().size(); ++i) {
-      auto rule = ChoiceRule::parse(choices.as_array()[i]);
+      auto rule = ChoiceRule::parse(choices.as_array()[i], current_, fmt::format("Choices[{}]", i));
       if (!rule)
         schema(rule.error().message, fmt::format("{}/Choices[{}]", at, i));
       else
@@ -243,22 +315,15 @@ class Compiler {
 
   void wait(const Json& json, State& s, const std::string& at) {
     int ways = 0;
-    if (const Json* value = json.find("Seconds")) {
-      ++ways;
-      if (!value->as_integer() || *value->as_integer() < 0 || *value->as_integer() > kMaxSeconds)
-        schema("The value of 'Seconds' must be an integer from 0 to 99999999", at + "/Seconds");
-      else
-        s.seconds = value->as_double();
-    }
-    if (const Json* value = json.find("Timestamp")) {
-      ++ways;
-      s.timestamp = parse_iso(value->string_or());
-      if (!s.timestamp) schema("The value of 'Timestamp' must be an ISO 8601 timestamp", at + "/Timestamp");
-    }
-    s.seconds_path = expression(json, "SecondsPath", at);
-    s.timestamp_path = expression(json, "TimestampPath", at);
-    ways += (s.seconds_path ? 1 : 0) + (s.timestamp_path ? 1 : 0);
-    if (ways != 1) schema("A Wait state must contain exactly one of 'Seconds', 'Timestamp', 'SecondsPath' or 'TimestampPath'", at);
+    for (const char* name : {"Seconds", "Timestamp", "SecondsPath", "TimestampPath"}) ways += json.find(name) ? 1 : 0;
+    if (ways != 1)
+      return schema(current_ == Language::jsonpath
+                        ? "A Wait state must contain exactly one of 'Seconds', 'Timestamp', 'SecondsPath' or 'TimestampPath'"
+                        : "A Wait state must contain exactly one of 'Seconds' or 'Timestamp'",
+                    at);
+    s.seconds = seconds(json, "Seconds", "SecondsPath", 0, at);
+    s.timestamp = field(json, "Timestamp", "TimestampPath", "an ISO 8601 timestamp", at,
+                        [](const Json& v) { return parse_iso(v.string_or()).has_value(); });
   }
 
   void map(const Json& json, State& s, const std::string& at) {
@@ -266,51 +331,158 @@ class Compiler {
     if (!processor) processor = json.find("Iterator");
     if (!processor || !processor->is_object()) return missing("ItemProcessor", at);
     const std::string where = at + (json.find("ItemProcessor") ? "/ItemProcessor" : "/Iterator");
-    const std::string_view mode = (*processor)["ProcessorConfig"]["Mode"].string_or("INLINE");
-    if (mode == "DISTRIBUTED")
-      schema("Map mode DISTRIBUTED is not supported by this version of Snapward; use INLINE", where + "/ProcessorConfig/Mode");
-    s.branches.push_back(std::make_unique<Graph>());
-    graph(*processor, *s.branches.back(), where);
-    if (json.find("ItemSelector")) s.parameters = payload(json, "ItemSelector", at);
-    s.items_path = expression(json, "ItemsPath", at);
-    s.max_concurrency_path = expression(json, "MaxConcurrencyPath", at);
-    if (const Json* value = json.find("MaxConcurrency")) {
-      if (!value->as_integer() || *value->as_integer() < 0)
-        schema("'MaxConcurrency' must be an integer of at least 0", at + "/MaxConcurrency");
-      s.max_concurrency = value->integer_or(0);
+    const Json& config = (*processor)["ProcessorConfig"];
+    const std::string_view mode = config["Mode"].string_or("INLINE");
+    if (mode != "INLINE" && mode != "DISTRIBUTED")
+      schema("The value for the field 'Mode' must be 'INLINE' or 'DISTRIBUTED'", where + "/ProcessorConfig/Mode");
+    if (mode == "DISTRIBUTED") {
+      if (express_) schema("Express state machine does not support Map state in DISTRIBUTED mode", where + "/ProcessorConfig/Mode");
+      const std::string_view type = config["ExecutionType"].string_or();
+      if (type != "STANDARD" && type != "EXPRESS") missing("ExecutionType", where + "/ProcessorConfig");
+      auto machine = std::make_shared<Machine>();
+      machine->language = language_;
+      machine->express = type == "EXPRESS";
+      const bool outer = std::exchange(express_, machine->express);
+      graph(*processor, machine->graph, where);
+      express_ = outer;
+      s.processor = std::move(machine);
+    } else {
+      s.branches.push_back(std::make_unique<Graph>());
+      graph(*processor, *s.branches.back(), where);
     }
-    if (const Json* value = json.find("ToleratedFailureCount")) s.tolerated_failure_count = value->integer_or(0);
-    if (const Json* value = json.find("ToleratedFailurePercentage"); value && value->is_number())
-      s.tolerated_failure_percentage = value->as_double();
+    if (json.find("ItemSelector")) s.parameters = payload(json, "ItemSelector", at);
+    if (current_ == Language::jsonata) {
+      if (json.find("Items")) {
+        s.items = payload(json, "Items", at);
+        if (s.items && s.items->literal() && !s.items->literal()->is_array())
+          schema("The value for the field 'Items' must be an array or a JSONata expression", at + "/Items");
+      }
+    } else if (auto path = expression(json, "ItemsPath", at)) {
+      s.items = Template::of(*std::move(path), "ItemsPath");
+    }
+    s.max_concurrency = count(json, "MaxConcurrency", "MaxConcurrencyPath", at);
+    s.tolerated_count = count(json, "ToleratedFailureCount", "ToleratedFailureCountPath", at);
+    s.tolerated_percentage = field(json, "ToleratedFailurePercentage", "ToleratedFailurePercentagePath", "a number from 0 to 100", at,
+                                   [](const Json& v) { return v.is_number() && v.as_double() >= 0 && v.as_double() <= 100; });
+    if (const Json* label = json.find("Label")) {
+      s.label = label->string_or();
+      if (s.label.empty()) schema("The value for the field 'Label' must not be empty", at + "/Label");
+      if (s.label.size() > 40) schema("The value for the field 'Label' must not be longer than 40 characters", at + "/Label");
+      if (s.label.find_first_of(" ?*<>{}[]:;,\\|^~$#%&`\"") != std::string::npos || std::any_of(s.label.begin(), s.label.end(), [](char c) {
+            return static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) >= 0x7f;
+          }))
+        schema("The value for the field 'Label' contains characters that are not allowed", at + "/Label");
+    } else {
+      s.label = s.name;
+    }
+    if (const Json* reader = json.find("ItemReader")) item_reader(*reader, s, at + "/ItemReader");
+    if (const Json* batcher = json.find("ItemBatcher")) item_batcher(*batcher, s, at + "/ItemBatcher");
+    if (const Json* writer = json.find("ResultWriter")) result_writer(*writer, s, at + "/ResultWriter");
+    if (!s.processor)
+      for (const char* name : {"ItemReader", "ItemBatcher", "ResultWriter", "Label"})
+        if (json.find(name)) schema(fmt::format("Field '{}' is only supported by a Map state in DISTRIBUTED mode", name), at);
   }
 
-  DataPath data_path(const Json& json, const char* field, const std::string& at) {
+  std::optional<Template> call_payload(const Json& json, const std::string& at) {
+    return payload(json, current_ == Language::jsonata ? "Arguments" : "Parameters", at);
+  }
+
+  void item_reader(const Json& json, State& s, const std::string& at) {
+    ItemReader reader;
+    auto resource = Resource::parse(std::string(json["Resource"].string_or()));
+    if (!resource) return schema(resource.error().message, at + "/Resource");
+    reader.resource = *std::move(resource);
+    if (reader.resource.type != "s3" || (reader.resource.action != "getObject" && reader.resource.action != "listObjectsV2"))
+      return schema(fmt::format("The resource provided {} is not recognized. The value is not a valid resource ARN, or the resource is not "
+                                "available in this region.",
+                                reader.resource.arn),
+                    at + "/Resource");
+    reader.parameters = call_payload(json, at);
+    const Json& config = json["ReaderConfig"];
+    reader.input_type = config["InputType"].string_or();
+    const bool known = contains({"CSV", "JSON", "JSONL", "MANIFEST"}, reader.input_type);
+    if (reader.resource.action == "getObject" && !known)
+      return schema(reader.input_type == "PARQUET" ? "InputType PARQUET is not supported by this version of Snapward"
+                                                   : "The value for the field 'InputType' must be one of [CSV, JSON, JSONL, MANIFEST]",
+                    at + "/ReaderConfig");
+    if (reader.input_type == "CSV") {
+      const std::string_view location = config["CSVHeaderLocation"].string_or();
+      if (location != "FIRST_ROW" && location != "GIVEN")
+        schema("The value for the field 'CSVHeaderLocation' must be one of [FIRST_ROW, GIVEN]", at + "/ReaderConfig");
+      reader.headers_given = location == "GIVEN";
+      for (const Json& header : config["CSVHeaders"].items()) reader.headers.emplace_back(header.string_or());
+      if (reader.headers_given && reader.headers.empty()) missing("CSVHeaders", at + "/ReaderConfig");
+      static constexpr std::pair<std::string_view, char> kDelimiters[] = {
+          {"COMMA", ','}, {"PIPE", '|'}, {"SEMICOLON", ';'}, {"SPACE", ' '}, {"TAB", '\t'}};
+      const std::string_view delimiter = config["CSVDelimiter"].string_or("COMMA");
+      const auto* found = std::find_if(std::begin(kDelimiters), std::end(kDelimiters), [&](const auto& d) { return d.first == delimiter; });
+      if (found == std::end(kDelimiters))
+        schema("The value for the field 'CSVDelimiter' must be one of [COMMA, PIPE, SEMICOLON, SPACE, TAB]", at + "/ReaderConfig");
+      else
+        reader.delimiter = found->second;
+    }
+    reader.items_pointer = config["ItemsPointer"].string_or();
+    reader.max_items = count(config, "MaxItems", "MaxItemsPath", at + "/ReaderConfig");
+    s.reader = std::move(reader);
+  }
+
+  void item_batcher(const Json& json, State& s, const std::string& at) {
+    ItemBatcher batcher;
+    batcher.max_items = count(json, "MaxItemsPerBatch", "MaxItemsPerBatchPath", at);
+    batcher.max_bytes = count(json, "MaxInputBytesPerBatch", "MaxInputBytesPerBatchPath", at);
+    batcher.input = payload(json, "BatchInput", at);
+    if (!batcher.max_items && !batcher.max_bytes) schema("At least one of 'MaxItemsPerBatch' or 'MaxInputBytesPerBatch' is required", at);
+    s.batcher = std::move(batcher);
+  }
+
+  void result_writer(const Json& json, State& s, const std::string& at) {
+    ResultWriter writer;
+    if (json.find("Resource")) {
+      auto resource = Resource::parse(std::string(json["Resource"].string_or()));
+      if (!resource || resource->type != "s3" || resource->action != "putObject")
+        return schema("The value for the field 'Resource' must be arn:aws:states:::s3:putObject", at + "/Resource");
+      writer.resource = *std::move(resource);
+    }
+    writer.parameters = call_payload(json, at);
+    const std::string_view transformation = json["WriterConfig"]["Transformation"].string_or("NONE"),
+                           type = json["WriterConfig"]["OutputType"].string_or("JSON");
+    if (!contains({"NONE", "COMPACT", "FLATTEN"}, transformation))
+      schema("The value for the field 'Transformation' must be one of [NONE, COMPACT, FLATTEN]", at + "/WriterConfig");
+    if (!contains({"JSON", "JSONL"}, type))
+      schema("The value for the field 'OutputType' must be one of [JSON, JSONL]", at + "/WriterConfig");
+    writer.compact = transformation == "COMPACT";
+    writer.flatten = transformation == "FLATTEN";
+    writer.lines = type == "JSONL";
+    s.writer = std::move(writer);
+  }
+
+  DataPath data_path(const Json& json, const char* name, const std::string& at) {
     DataPath out;
-    const Json* value = json.find(field);
+    const Json* value = json.find(name);
     if (!value) return out;
     if (value->is_null())
       out.nothing = true;
     else
-      out.path = expression(json, field, at);
+      out.path = expression(json, name, at);
     if (out.path && out.path->text() == "$") out.path.reset();
     return out;
   }
 
-  std::optional<Expression> expression(const Json& json, const char* field, const std::string& at) {
-    const Json* value = json.find(field);
+  std::optional<Expression> expression(const Json& json, const char* name, const std::string& at) {
+    const Json* value = json.find(name);
     if (!value) return std::nullopt;
     auto parsed = value->is_string() ? Expression::parse(value->as_string()) : invalid("it is not a string");
     if (parsed) return *std::move(parsed);
-    schema(fmt::format("The value for the field '{}' must be a valid JSONPath ({})", field, parsed.error().message), at + '/' + field);
+    schema(fmt::format("The value for the field '{}' must be a valid JSONPath", name), at + '/' + name);
     return std::nullopt;
   }
 
-  std::optional<Template> payload(const Json& json, const char* field, const std::string& at) {
-    const Json* value = json.find(field);
+  std::optional<Template> payload(const Json& json, const char* name, const std::string& at) {
+    const Json* value = json.find(name);
     if (!value) return std::nullopt;
-    auto parsed = Template::parse(*value);
+    auto parsed = Template::parse(*value, current_, name);
     if (parsed) return *std::move(parsed);
-    schema(parsed.error().message, at + '/' + field);
+    schema(parsed.error().message, at + '/' + name);
     return std::nullopt;
   }
 
@@ -350,17 +522,20 @@ class Compiler {
       Retrier retrier;
       retrier.errors = error_names(r["ErrorEquals"]);
       check_errors(retrier.errors, i + 1 == list->as_array().size(), here);
-      const auto number = [&](const char* field, double fallback, double least) {
-        const Json* value = r.find(field);
+      const auto number = [&](const char* name, double fallback, double least) {
+        const Json* value = r.find(name);
         if (!value) return fallback;
         if (value->is_number() && value->as_double() >= least) return value->as_double();
-        schema(fmt::format("'{}' must be a number of at least {}", field, least), here + '/' + field);
+        schema(fmt::format("'{}' must be a number of at least {}", name, least), here + '/' + name);
         return fallback;
       };
       retrier.interval_seconds = number("IntervalSeconds", 1, 1);
       retrier.max_attempts = static_cast<std::int64_t>(number("MaxAttempts", 3, 0));
       retrier.backoff_rate = number("BackoffRate", 2.0, 1.0);
-      if (r.find("MaxDelaySeconds")) retrier.max_delay_seconds = number("MaxDelaySeconds", 1, 1);
+      if (r.find("MaxDelaySeconds")) {
+        retrier.max_delay_seconds = number("MaxDelaySeconds", 1, 1);
+        if (*retrier.max_delay_seconds > 31'622'400) schema("'MaxDelaySeconds' must be at most 31622400", here + "/MaxDelaySeconds");
+      }
       const std::string_view jitter = r["JitterStrategy"].string_or("NONE");
       if (jitter != "NONE" && jitter != "FULL") schema("'JitterStrategy' must be FULL or NONE", here + "/JitterStrategy");
       retrier.full_jitter = jitter == "FULL";
@@ -380,24 +555,30 @@ class Compiler {
       check_errors(catcher.errors, i + 1 == list->as_array().size(), here);
       catcher.next = c["Next"].string_or();
       if (catcher.next.empty()) missing("Next", here);
-      result_path(c, catcher.result_path, catcher.discard_result, here);
+      if (current_ == Language::jsonpath)
+        result_path(c, catcher.result_path, catcher.discard_result, here);
+      else
+        catcher.output = payload(c, "Output", here);
+      if (c.find(current_ == Language::jsonpath ? "Output" : "ResultPath"))
+        unknown(current_ == Language::jsonpath ? "Output" : "ResultPath", here);
       catcher.assign = payload(c, "Assign", here);
       out.push_back(std::move(catcher));
     }
   }
 
-  std::optional<std::int64_t> seconds(const Json& json, const char* field, const std::string& at) {
-    const Json* value = json.find(field);
-    if (!value) return std::nullopt;
-    const auto number = value->as_integer();
-    if (number && *number > 0 && *number <= kMaxSeconds) return number;
-    schema(fmt::format("'{}' must be an integer from 1 to 99999999", field), at + '/' + field);
-    return std::nullopt;
-  }
-
   std::vector<Diagnostic>& diagnostics_;
+  bool express_;
+  Language language_ = Language::jsonpath, current_ = Language::jsonpath;
   std::set<std::string> names_;  // state names are unique in the whole machine
 };
+
+void each_state(const Graph& graph, const std::function<void(const State&)>& use) {
+  for (const auto& [name, s] : graph.states) {
+    use(s);
+    for (const auto& branch : s.branches) each_state(*branch, use);
+    if (s.processor) each_state(s.processor->graph, use);
+  }
+}
 
 }  // namespace
 
@@ -412,43 +593,98 @@ const State* Graph::find(std::string_view name) const {
   return found == states.end() ? nullptr : &found->second;
 }
 
+const State* find_state(const Machine& machine, std::string_view name) {
+  const State* found = nullptr;
+  each_state(machine.graph, [&](const State& s) {
+    if (s.name == name) found = &s;
+  });
+  return found;
+}
+
+std::map<std::string, std::set<std::string>> variable_references(const Machine& machine) {
+  std::map<std::string, std::set<std::string>> out;
+  each_state(machine.graph, [&](const State& s) {
+    std::set<std::string> names;
+    const auto of = [&](const std::optional<Template>& t) {
+      if (t) t->variables(names);
+    };
+    for (const DataPath* path : {&s.input_path, &s.output_path})
+      if (path->path) path->path->variables(names);
+    for (const auto* t : {&s.parameters, &s.result_selector, &s.output, &s.assign, &s.timeout, &s.heartbeat, &s.credentials, &s.seconds,
+                          &s.timestamp, &s.error, &s.cause, &s.items, &s.max_concurrency, &s.tolerated_count, &s.tolerated_percentage})
+      of(*t);
+    for (const ChoiceRule& rule : s.choices) rule.variables(names);
+    for (const Catcher& c : s.catches) {
+      of(c.assign);
+      of(c.output);
+    }
+    if (s.reader) {
+      of(s.reader->parameters);
+      of(s.reader->max_items);
+    }
+    if (s.batcher) {
+      of(s.batcher->max_items);
+      of(s.batcher->max_bytes);
+      of(s.batcher->input);
+    }
+    if (s.writer) of(s.writer->parameters);
+    if (!names.empty()) out[s.name] = std::move(names);
+  });
+  return out;
+}
+
 Result<Resource> Resource::parse(const std::string& text) {
   Resource out;
   out.arn = text;
+  const auto unrecognized = [&] {
+    return invalid(
+        fmt::format("The resource provided {} is not recognized. The value is not a valid resource ARN, or the resource is not available "
+                    "in this region.",
+                    text));
+  };
   const auto arn = Arn::parse(text);
-  if (!arn) return invalid(fmt::format("Value is not a valid resource ARN: {}", text));
+  if (!arn) return invalid("Value is not a valid resource ARN");
   if (arn->service == "lambda") {
     out.kind = Kind::lambda;
     return out;
   }
-  if (arn->service != "states") return invalid(fmt::format("The resource provided {} is not recognized", text));
+  if (arn->service != "states") return unrecognized();
   if (arn->resource.starts_with("activity:")) {
-    return invalid("Activities are not supported by this version of Snapward");
+    out.kind = Kind::activity;
+    return out;
   }
   std::string rest = arn->resource;
-  const std::size_t colon = rest.rfind(':');
-  if (colon == std::string::npos) return invalid(fmt::format("The resource provided {} is not recognized", text));
+  if (rest.ends_with(".waitForTaskToken")) out.pattern = Pattern::wait_for_token;
+  if (rest.ends_with(".sync") || rest.ends_with(".sync:2")) out.pattern = Pattern::sync;
+  // "sync:2" has a colon of its own.
+  const std::size_t colon = rest.rfind(':', rest.ends_with(".sync:2") ? rest.size() - 3 : std::string::npos);
+  if (colon == std::string::npos || colon == 0 || colon + 1 == rest.size()) return unrecognized();
   out.type = rest.substr(0, colon);
   out.action = rest.substr(colon + 1);
-  if (out.action.ends_with(".waitForTaskToken")) out.pattern = Pattern::wait_for_token;
-  if (out.action.ends_with(".sync") || out.action.ends_with(".sync:2") || rest.ends_with(".sync:2"))
-    return invalid(fmt::format("The '.sync' pattern of {} is not supported by this version of Snapward; poll with a Wait state", text));
   return out;
 }
 
-Compiled compile(const Json& definition) {
+Compiled compile(const Json& definition, bool express) {
   Compiled out;
   auto machine = std::make_shared<Machine>();
-  Compiler(out.diagnostics).machine(definition, *machine);
+  Compiler(out.diagnostics, express).machine(definition, *machine);
   if (out.diagnostics.empty()) out.machine = std::move(machine);
   return out;
 }
 
-Compiled compile_text(std::string_view definition) {
+Compiled compile_text(std::string_view definition, bool express) {
   const auto json = Json::parse(definition);
-  if (json) return compile(*json);
+  if (json) return compile(*json, express);
   Compiled out;
   out.diagnostics.push_back({"INVALID_JSON_DESCRIPTION", json.error().message, "/"});
+  return out;
+}
+
+Compiled compile_state(const Json& state, const std::string& name) {
+  Compiled out;
+  auto machine = std::make_shared<Machine>();
+  Compiler(out.diagnostics, false).lone_state(state, name, *machine);
+  if (out.diagnostics.empty()) out.machine = std::move(machine);
   return out;
 }
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,7 @@ struct Catcher {
   std::optional<query::JsonPath> result_path;  // nothing with discard: null
   bool discard_result = false;
   std::optional<Template> assign;
+  std::optional<Template> output;  // JSONata
 };
 
 // InputPath and OutputPath: a path, "$" when absent, or null (the empty object).
@@ -53,17 +55,42 @@ struct Resource {
   static Result<Resource> parse(const std::string& arn);
 };
 
+struct Machine;
+
+// Distributed Map: where its items come from, how they are put together, where its results go.
+struct ItemReader {
+  Resource resource;
+  std::optional<Template> parameters;  // Parameters, or Arguments
+  std::string input_type;              // "JSON", "CSV", "JSONL", "MANIFEST"; empty for a listing
+  bool headers_given = false;          // CSVHeaderLocation GIVEN, else FIRST_ROW
+  std::vector<std::string> headers;
+  char delimiter = ',';
+  std::string items_pointer;  // RFC 6901, into a JSON document
+  std::optional<Template> max_items;
+};
+struct ItemBatcher {
+  std::optional<Template> max_items, max_bytes, input;
+};
+struct ResultWriter {
+  std::optional<Resource> resource;
+  std::optional<Template> parameters;
+  bool flatten = false, compact = false;  // Transformation FLATTEN, COMPACT
+  bool lines = false;                     // OutputType JSONL
+};
+
 struct State {
   std::string name;
   StateType type = StateType::pass;
+  Language language = Language::jsonpath;
   std::string next;  // empty: End
   bool end = false;
 
   DataPath input_path, output_path;
-  std::optional<Template> parameters;  // Parameters, or a Map's ItemSelector (and its legacy Parameters)
+  std::optional<Template> parameters;  // Parameters or Arguments; a Map's ItemSelector (and its legacy Parameters)
   std::optional<Template> result_selector;
   std::optional<query::JsonPath> result_path;  // absent: "$"
   bool discard_result = false;                 // ResultPath: null
+  std::optional<Template> output;              // JSONata
   std::optional<Template> assign;
   std::vector<Retrier> retry;
   std::vector<Catcher> catches;
@@ -71,25 +98,25 @@ struct State {
   std::optional<Json> result;  // Pass
 
   Resource resource;  // Task
-  std::optional<std::int64_t> timeout_seconds, heartbeat_seconds;
-  std::optional<Expression> timeout_path, heartbeat_path;
+  std::optional<Template> timeout, heartbeat, credentials;
 
   std::vector<ChoiceRule> choices;  // Choice
   std::string default_next;
 
-  std::optional<double> seconds;  // Wait: one of the four
-  std::optional<Instant> timestamp;
-  std::optional<Expression> seconds_path, timestamp_path;
+  std::optional<Template> seconds, timestamp;  // Wait: one of the two
 
-  std::string error, cause;  // Fail
-  std::optional<Expression> error_path, cause_path;
+  std::optional<Template> error, cause;  // Fail
 
-  std::vector<std::unique_ptr<Graph>> branches;  // Parallel: its branches; Map: its one item processor
-  std::optional<Expression> items_path;          // Map
-  std::int64_t max_concurrency = 0;              // 0: no limit
-  std::optional<Expression> max_concurrency_path;
-  std::int64_t tolerated_failure_count = 0;
-  double tolerated_failure_percentage = 0;
+  std::vector<std::unique_ptr<Graph>> branches;  // Parallel: its branches; inline Map: its one item processor
+  std::optional<Template> items;                 // Map
+  std::optional<Template> max_concurrency;       // 0 or absent: no limit
+  std::optional<Template> tolerated_count, tolerated_percentage;
+  // Distributed Map: each item is an execution of its own, of this machine.
+  std::shared_ptr<const Machine> processor;
+  std::string label;
+  std::optional<ItemReader> reader;
+  std::optional<ItemBatcher> batcher;
+  std::optional<ResultWriter> writer;
 };
 
 // One "States" scope: the machine's own, a branch's or an item processor's.
@@ -103,7 +130,14 @@ struct Machine {
   Graph graph;
   std::string comment;
   std::optional<std::int64_t> timeout_seconds;
+  Language language = Language::jsonpath;
+  bool express = false;  // of a distributed Map's item processor: its ExecutionType
 };
+
+// A state of the machine or of anything nested in it; null when there is none.
+const State* find_state(const Machine& machine, std::string_view name);
+// The variables each state reads, by state name: {"Tag": {"total"}}. States that read none are left out.
+std::map<std::string, std::set<std::string>> variable_references(const Machine& machine);
 
 struct Diagnostic {
   std::string code;  // SCHEMA_VALIDATION_FAILED, MISSING_TRANSITION_TARGET, …
@@ -116,9 +150,12 @@ struct Compiled {
   std::vector<Diagnostic> diagnostics;     // all of them, not only the first
 };
 
+// express: what Express workflows cannot do (activities, .sync, .waitForTaskToken, distributed Map) is an error.
 // Limits: 1 MB of text (checked by the API), nesting as Json::parse allows.
-Compiled compile(const Json& definition);
-Compiled compile_text(std::string_view definition);
+Compiled compile(const Json& definition, bool express = false);
+Compiled compile_text(std::string_view definition, bool express = false);
+// One state alone, as TestState takes it: its targets need not exist. The machine's only state is named `name`.
+Compiled compile_state(const Json& state, const std::string& name);
 
 // "Invalid State Machine Definition: 'CODE: message at /location', …", as CreateStateMachine says it.
 std::string describe(const std::vector<Diagnostic>& diagnostics);

@@ -7,6 +7,9 @@
 #include <deque>
 #include <unordered_map>
 
+#include "asl/items.hpp"
+#include "base/text.hpp"
+
 namespace snapward::asl {
 
 namespace {
@@ -26,7 +29,10 @@ struct Frame {  // one path of control: the machine's own, a Parallel's branch o
   Instant entered;
   std::vector<std::int64_t> attempts;  // by retrier
   std::int64_t retries = 0;
-  Json item;  // Map iterations: the item
+  Json item;                   // Map iterations: the item
+  std::optional<Json> result;  // the state's, once it has one: $states.result
+  Json error_output;           // while a Catch is taken: $states.errorOutput
+  Json assigned;               // by the Assign just done, for the exit event
 
   // What it waits for; 0 is nothing.
   std::int64_t task = 0;
@@ -43,6 +49,15 @@ struct Frame {  // one path of control: the machine's own, a Parallel's branch o
   std::vector<Json> results;
   std::size_t next_item = 0, finished = 0, failed = 0;
   std::int64_t concurrency = 0;
+  std::int64_t tolerated_count = 0;
+  double tolerated_percentage = 0;
+
+  // Distributed Map.
+  std::string map_run;
+  enum class Phase { none, reading, running, writing } phase = Phase::none;
+  std::unordered_map<std::int64_t, std::size_t> running_items;  // child's id → item
+  std::vector<Json> inputs;                                     // of the children
+  Json::Array outcomes;                                         // for the result writer
 };
 
 const char* entered_type(StateType type) {
@@ -124,8 +139,11 @@ class Execution::Interpreter {
     return out;
   }
 
+  [[nodiscard]] Json failure_point() const { return failure_point_; }
+
   std::shared_ptr<const Machine> machine_;
   ExecutionInfo info_;
+  Probe* probe_ = nullptr;
   Status status_ = Status::running;
   Instant stopped_;
   std::string output_text_;
@@ -135,6 +153,7 @@ class Execution::Interpreter {
   void waiting(const Frame& frame, std::vector<Waiting>& out) const {
     if (frame.task) out.push_back({frame.state->name, "task"});
     if (frame.timer) out.push_back({frame.state->name, frame.retrying ? "retry" : "timer"});
+    for (std::size_t i = 0; i < frame.running_items.size(); ++i) out.push_back({frame.state->name, "child execution"});
     for (const auto& child : frame.children)
       if (child) waiting(*child, out);
   }
@@ -146,22 +165,34 @@ class Execution::Interpreter {
   void take(const Input& input) {
     if (input.kind == Input::Kind::started) {
       if (events_ > 0) return;
-      emit(
-          top_, "ExecutionStarted", "executionStartedEventDetails",
-          Json::object({{"input", info_.input_text}, {"inputDetails", Json::object({{"truncated", false}})}, {"roleArn", info_.role_arn}}));
+      Json::Object details{
+          {"input", info_.input_text}, {"inputDetails", Json::object({{"truncated", false}})}, {"roleArn", info_.role_arn}};
+      if (!info_.alias_arn.empty()) details.set("stateMachineAliasArn", info_.alias_arn);
+      if (!info_.version_arn.empty()) details.set("stateMachineVersionArn", info_.version_arn);
+      emit(top_, "ExecutionStarted", "executionStartedEventDetails", std::move(details));
       top_.last_event = 0;  // the first state's predecessor is 0, not the start
       if (machine_->timeout_seconds) execution_timer_ = start_timer(static_cast<double>(*machine_->timeout_seconds) * 1000.0, nullptr);
+      if (probe_ && probe_->variables.is_object())
+        for (const auto& [name, value] : probe_->variables.as_object()) top_.variables.insert_or_assign(name, value);
       go(top_, machine_->graph.start_at, info_.input);
       return;
     }
+    if (input.kind == Input::Kind::redriven) return redrive(input.value);
     if (status_ != Status::running) return;
     if (input.kind == Input::Kind::aborted) return end(Status::aborted, {input.error, input.cause});
     if (input.kind == Input::Kind::timer_fired) return fire(input.id);
+    if (input.kind == Input::Kind::map_run_updated) return update_map_run(top_, input.value);
 
     const auto found = tasks_.find(input.id);
     if (found == tasks_.end()) return;
     Frame& frame = *found->second;
+    if (input.id < 0) return internal_answer(frame, input);
     switch (input.kind) {
+      case Input::Kind::task_started:
+        emit(frame, "ActivityStarted", "activityStartedEventDetails",
+             input.value.is_string() && !input.value.as_string().empty() ? Json::object({{"workerName", input.value}})
+                                                                         : Json(Json::Object{}));
+        break;
       case Input::Kind::task_submitted:
         submitted(frame, input.value);
         break;
@@ -180,6 +211,21 @@ class Execution::Interpreter {
       default:
         break;
     }
+  }
+
+  // Goes on, in the same history, from the state that failed.
+  void redrive(const Json& point) {
+    if (events_ > 0) return;
+    events_ = point["events"].integer_or(0);
+    timer_ids_ = point["timers"].integer_or(0);
+    redrive_count_ = point["redriveCount"].integer_or(1);
+    redrive_time_ = now_;
+    for (const auto& [name, value] : point["variables"].is_object() ? point["variables"].as_object() : Json::Object{})
+      top_.variables.insert_or_assign(name, value);
+    top_.last_event = events_;
+    emit(top_, "ExecutionRedriven", "executionRedrivenEventDetails", Json::object({{"redriveCount", redrive_count_}}));
+    if (machine_->timeout_seconds) execution_timer_ = start_timer(static_cast<double>(*machine_->timeout_seconds) * 1000.0, nullptr);
+    go(top_, std::string(point["state"].string_or(machine_->graph.start_at)), point["input"]);
   }
 
   void fire(std::int64_t id) {
@@ -218,6 +264,11 @@ class Execution::Interpreter {
     frame.entered = now_;
     frame.retries = 0;
     frame.attempts.assign(s.retry.size(), 0);
+    if (probe_)
+      for (std::size_t i = 0; i < std::min(frame.attempts.size(), probe_->attempts.size()); ++i)
+        frame.retries += frame.attempts[i] = probe_->attempts[i];
+    frame.result.reset();
+    frame.error_output = Json();
     frame.entered_event =
         emit(frame, entered_type(s.type), "stateEnteredEventDetails", Json::object({{"name", s.name}, {"inputValue", frame.input}}));
     if (s.input_path.nothing) {
@@ -225,13 +276,12 @@ class Execution::Interpreter {
     } else if (s.input_path.path) {
       auto data = s.input_path.path->find(scope(frame, frame.input));
       if (!data) return fail(frame, data.error());
-      if (!*data)
-        return fail(frame, {errors::kRuntime, fmt::format("Invalid path '{}': No results for path: {}", s.input_path.path->text(),
-                                                          s.input_path.path->text())});
+      if (!*data) return fail(frame, no_such_path(frame, *s.input_path.path, frame.input));
       frame.data = **std::move(data);
     } else {
       frame.data = frame.input;
     }
+    if (s.language == Language::jsonpath && s.type != StateType::fail) show("afterInputPath", frame.data);
     perform(frame);
   }
 
@@ -258,14 +308,26 @@ class Execution::Interpreter {
     }
   }
 
+  Failure no_such_path(const Frame& frame, const Expression& path, const Json& data) {
+    const Json context = path.is_context() ? this->context(frame) : Json();
+    return {errors::kRuntime,
+            fmt::format("Invalid path '{}': {}", path.text(), path.path().why_missing(path.is_context() ? context : data))};
+  }
+
   void pass(Frame& frame) {
+    const State& s = *frame.state;
     Json result = frame.data;
-    if (frame.state->parameters) {
-      auto rendered = render(frame, *frame.state->parameters, frame.data);
+    if (s.parameters) {
+      auto rendered = render(frame, *s.parameters, frame.data);
       if (!rendered) return fail(frame, rendered.error());
       result = *std::move(rendered);
     }
-    if (frame.state->result) result = *frame.state->result;
+    if (s.language == Language::jsonpath) show("afterParameters", result);
+    if (s.result) result = *s.result;
+    if (s.language == Language::jsonpath) {
+      show("result", result);
+      show("afterResultSelector", result);
+    }
     complete(frame, result);
   }
 
@@ -273,7 +335,7 @@ class Execution::Interpreter {
     for (const ChoiceRule& rule : frame.state->choices) {
       const auto holds = rule.holds(scope(frame, frame.data));
       if (!holds) return fail(frame, holds.error());
-      if (*holds) return leave(frame, frame.data, rule.next, rule.assign ? &*rule.assign : nullptr);
+      if (*holds) return leave(frame, frame.data, rule.next, &rule);
     }
     if (frame.state->default_next.empty())
       return fail(
@@ -282,45 +344,89 @@ class Execution::Interpreter {
     leave(frame, frame.data, frame.state->default_next);
   }
 
+  // ── Single values ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  static Failure wrong_type(const Template& t, const char* expected, const Json& value) {
+    return {
+        errors::kQueryEvaluationError,
+        fmt::format(
+            "The JSONata expression '{}' specified for the field '{}' returned an unexpected result type. Expected '{}', but was '{}' for "
+            "value: {}",
+            t.text(), t.field(), expected, type_name(value), value.dump()),
+        t.field()};
+  }
+
+  // A field that must give a number. `what` is the noun of AWS's messages: "integer", "float".
+  Outcome<double> number(Frame& frame, const Template& t, bool whole) {
+    auto value = t.find(scope(frame, frame.data));
+    if (!value) return std::unexpected(value.error());
+    if (!*value)
+      return std::unexpected(
+          Failure{errors::kRuntime, fmt::format("The {} parameter does not reference an input value: {}", t.field(), t.text())});
+    const Json& json = **value;
+    if (json.is_number() && (!whole || json.as_integer())) return json.as_double();
+    if (t.is_jsonata()) return std::unexpected(wrong_type(t, whole ? "integer" : "number", json));
+    return std::unexpected(
+        Failure{errors::kRuntime, fmt::format("The {} field refers to value \"{}\" which is not a valid {}: {}", t.field(),
+                                              json.is_string() ? json.as_string() : json.dump(), whole ? "integer" : "float", t.text())});
+  }
+  Outcome<std::optional<std::int64_t>> seconds(Frame& frame, const std::optional<Template>& t, std::int64_t least) {
+    if (!t) return std::nullopt;
+    const auto n = number(frame, *t, true);
+    if (!n) return std::unexpected(n.error());
+    if (*n < static_cast<double>(least) || *n > 99'999'999)
+      return std::unexpected(
+          Failure{t->is_jsonata() ? errors::kQueryEvaluationError : errors::kRuntime,
+                  fmt::format("The {} parameter must be an integer from {} to 99999999, but was {}", t->field(), least, *n),
+                  t->is_jsonata() ? t->field() : ""});
+    return static_cast<std::int64_t>(*n);
+  }
+
   void wait(Frame& frame) {
     const State& s = *frame.state;
     Instant until = now_;
     if (s.seconds) {
-      until += Duration(static_cast<std::int64_t>(*s.seconds * 1000));
-    } else if (s.timestamp) {
-      until = *s.timestamp;
+      const auto span = seconds(frame, s.seconds, 0);
+      if (!span) return fail(frame, span.error());
+      until += std::chrono::seconds(**span);
     } else {
-      const Expression& path = s.seconds_path ? *s.seconds_path : *s.timestamp_path;
-      const auto value = path.find(scope(frame, frame.data));
+      const auto value = s.timestamp->find(scope(frame, frame.data));
       if (!value) return fail(frame, value.error());
-      const char* field = s.seconds_path ? "SecondsPath" : "TimestampPath";
-      const auto bad = [&](const std::string& what) {
-        return fail(frame, {errors::kRuntime, fmt::format("The {} parameter {}", field, what)});
-      };
-      if (!*value) return bad(fmt::format("does not reference an input value: {}", path.text()));
-      if (s.seconds_path) {
-        const auto seconds = (*value)->as_integer();
-        if (!seconds || *seconds < 0 || *seconds > 99'999'999)
-          return bad(fmt::format("cannot be parsed as a positive integer: {}", (*value)->dump()));
-        until += std::chrono::seconds(*seconds);
-      } else {
-        const auto at = parse_iso((*value)->string_or());
-        if (!at) return bad(fmt::format("cannot be parsed as a timestamp: {}", (*value)->dump()));
-        until = *at;
+      if (!*value)
+        return fail(frame, {errors::kRuntime, fmt::format("The {} parameter does not reference an input value: {}", s.timestamp->field(),
+                                                          s.timestamp->text())});
+      const auto at = parse_iso((*value)->string_or());
+      if (!at) {
+        const bool jsonata = s.timestamp->is_jsonata();
+        if (jsonata && !(*value)->is_string()) return fail(frame, wrong_type(*s.timestamp, "string", **value));
+        return fail(
+            frame,
+            {jsonata ? errors::kQueryEvaluationError : errors::kRuntime,
+             fmt::format("The {} parameter does not reference a valid ISO-8601 extended offset date-time format string: {} == {}",
+                         s.timestamp->field(), s.timestamp->text(), (*value)->is_string() ? (*value)->as_string() : (*value)->dump()),
+             jsonata ? s.timestamp->field() : ""});
       }
+      until = *at;
     }
+    if (probe_) return leave(frame, frame.data);  // TestState does not wait
     frame.timer = start_timer(std::max<double>(0, static_cast<double>((until - now_).count())), &frame);
   }
 
   void fail_state(Frame& frame) {
     const State& s = *frame.state;
-    Failure failure{s.error, s.cause};
-    for (const auto& [path, target] : {std::pair{&s.error_path, &failure.error}, std::pair{&s.cause_path, &failure.cause}}) {
-      if (!*path) continue;
-      const auto value = (*path)->find(scope(frame, frame.data));
+    Failure failure;
+    for (const auto& [given, target] : {std::pair{&s.error, &failure.error}, std::pair{&s.cause, &failure.cause}}) {
+      if (!*given) continue;
+      const Template& t = **given;
+      const auto value = t.find(scope(frame, frame.data));
       if (!value) return fail(frame, value.error());
-      if (!*value || !(*value)->is_string())
-        return fail(frame, {errors::kRuntime, fmt::format("The path '{}' of a Fail state must name a string", (*path)->text())});
+      if (!*value)
+        return fail(frame, {errors::kRuntime, fmt::format("The {} parameter does not reference an input value: {}", t.field(), t.text())});
+      if (!(*value)->is_string()) {
+        if (t.is_jsonata()) return fail(frame, wrong_type(t, "string", **value));
+        return fail(frame, {errors::kRuntime,
+                            fmt::format("The {} parameter must reference a string: {} == {}", t.field(), t.text(), (*value)->dump())});
+      }
       *target = (*value)->as_string();
     }
     propagate(frame, failure);
@@ -330,40 +436,55 @@ class Execution::Interpreter {
 
   void task(Frame& frame) {
     const State& s = *frame.state;
-    if (s.resource.pattern == Resource::Pattern::wait_for_token) frame.token = entropy_.hex(64);
+    if (s.resource.pattern == Resource::Pattern::wait_for_token || s.resource.kind == Resource::Kind::activity)
+      frame.token = entropy_.hex(64);
     Json parameters = frame.data;
     if (s.parameters) {
       auto rendered = render(frame, *s.parameters, frame.data);
       if (!rendered) return fail(frame, rendered.error());
       parameters = *std::move(rendered);
     }
-    std::optional<std::int64_t> timeout = s.timeout_seconds, heartbeat = s.heartbeat_seconds;
-    for (const auto& [path, target] : {std::pair{&s.timeout_path, &timeout}, std::pair{&s.heartbeat_path, &heartbeat}}) {
-      if (!*path) continue;
-      const auto value = (*path)->find(scope(frame, frame.data));
-      if (!value) return fail(frame, value.error());
-      *target = *value ? (*value)->as_integer() : std::nullopt;
-      if (!*target || **target <= 0)
-        return fail(frame, {errors::kRuntime, fmt::format("The path '{}' must name a positive integer", (*path)->text())});
+    show(s.language == Language::jsonata ? "afterArguments" : "afterParameters", parameters);
+    const auto timeout = seconds(frame, s.timeout, 1), heartbeat = seconds(frame, s.heartbeat, 1);
+    if (!timeout) return fail(frame, timeout.error());
+    if (!heartbeat) return fail(frame, heartbeat.error());
+    std::string role;
+    if (s.credentials) {
+      const auto credentials = render(frame, *s.credentials, frame.data);
+      if (!credentials) return fail(frame, credentials.error());
+      role = (*credentials)["RoleArn"].string_or();
     }
     if (too_large(parameters)) return fail(frame, data_limit(frame));
     std::int64_t id = 0;
-    if (s.resource.kind == Resource::Kind::lambda) {
-      Json::Object details;
-      details.set("resource", s.resource.arn).set("inputValue", parameters);
-      if (timeout) details.set("timeoutInSeconds", *timeout);
-      id = emit(frame, "LambdaFunctionScheduled", "lambdaFunctionScheduledEventDetails", std::move(details));
-      emit(frame, "LambdaFunctionStarted", "", {});
-    } else {
-      Json::Object details;
-      details.set("resourceType", s.resource.type)
-          .set("resource", s.resource.action)
-          .set("region", info_.region)
-          .set("parametersValue", parameters);
-      if (timeout) details.set("timeoutInSeconds", *timeout);
-      if (heartbeat) details.set("heartbeatInSeconds", *heartbeat);
-      id = emit(frame, "TaskScheduled", "taskScheduledEventDetails", std::move(details));
-      emit(frame, "TaskStarted", "taskStartedEventDetails", named(s.resource, {}));
+    Json::Object details;
+    const auto limits = [&] {
+      if (*timeout) details.set("timeoutInSeconds", **timeout);
+      if (*heartbeat) details.set("heartbeatInSeconds", **heartbeat);
+      if (!role.empty()) details.set("taskCredentials", Json::object({{"roleArn", role}}));
+    };
+    switch (s.resource.kind) {
+      case Resource::Kind::lambda:
+        details.set("resource", s.resource.arn).set("inputValue", parameters);
+        limits();
+        details.erase("heartbeatInSeconds");
+        id = emit(frame, "LambdaFunctionScheduled", "lambdaFunctionScheduledEventDetails", std::move(details));
+        emit(frame, "LambdaFunctionStarted", "", {});
+        break;
+      case Resource::Kind::activity:
+        details.set("resource", s.resource.arn).set("inputValue", parameters);
+        limits();
+        details.erase("taskCredentials");
+        id = emit(frame, "ActivityScheduled", "activityScheduledEventDetails", std::move(details));
+        break;
+      case Resource::Kind::service:
+        details.set("resourceType", s.resource.type)
+            .set("resource", s.resource.action)
+            .set("region", info_.region)
+            .set("parametersValue", parameters);
+        limits();
+        id = emit(frame, "TaskScheduled", "taskScheduledEventDetails", std::move(details));
+        emit(frame, "TaskStarted", "taskStartedEventDetails", named(s.resource, {}));
+        break;
     }
     frame.task = id;
     tasks_[id] = &frame;
@@ -372,9 +493,12 @@ class Execution::Interpreter {
     invoke.state = s.name;
     invoke.parameters = std::move(parameters);
     invoke.token = frame.token;
-    if (timeout) frame.timeout_timer = start_timer(static_cast<double>(*timeout) * 1000.0, &frame);
-    frame.heartbeat_seconds = heartbeat;
-    if (heartbeat) frame.heartbeat_timer = start_timer(static_cast<double>(*heartbeat) * 1000.0, &frame);
+    invoke.role_arn = std::move(role);
+    invoke.timeout = *timeout;
+    invoke.heartbeat = *heartbeat;
+    if (*timeout) frame.timeout_timer = start_timer(static_cast<double>(**timeout) * 1000.0, &frame);
+    frame.heartbeat_seconds = *heartbeat;
+    if (*heartbeat) frame.heartbeat_timer = start_timer(static_cast<double>(**heartbeat) * 1000.0, &frame);
   }
 
   // {"resourceType", "resource", …}, as the Task* details begin.
@@ -400,33 +524,49 @@ class Execution::Interpreter {
     if (too_large(output)) return task_failed(frame, data_limit(frame));
     const Resource& resource = frame.state->resource;
     Json::Object details{{"outputValue", output}};
-    if (resource.kind == Resource::Kind::lambda)
-      emit(frame, "LambdaFunctionSucceeded", "lambdaFunctionSucceededEventDetails", std::move(details));
-    else
-      emit(frame, "TaskSucceeded", "taskSucceededEventDetails", named(resource, std::move(details)));
+    switch (resource.kind) {
+      case Resource::Kind::lambda:
+        emit(frame, "LambdaFunctionSucceeded", "lambdaFunctionSucceededEventDetails", std::move(details));
+        break;
+      case Resource::Kind::activity:
+        emit(frame, "ActivitySucceeded", "activitySucceededEventDetails", std::move(details));
+        break;
+      case Resource::Kind::service:
+        emit(frame, "TaskSucceeded", "taskSucceededEventDetails", named(resource, std::move(details)));
+        break;
+    }
     select_and_complete(frame, output);
   }
 
-  void task_failed(Frame& frame, const Failure& failure) {
-    stop_waiting(frame);
+  void task_ended(Frame& frame, const char* how, const Failure& failure) {
     const Resource& resource = frame.state->resource;
-    if (resource.kind == Resource::Kind::lambda)
-      emit(frame, "LambdaFunctionFailed", "lambdaFunctionFailedEventDetails", failure_fields(failure));
-    else
-      emit(frame, "TaskFailed", "taskFailedEventDetails", named(resource, failure_fields(failure)));
+    const bool late = std::string_view(how) == "TimedOut";
+    Json fields(failure_fields(failure));
+    switch (resource.kind) {
+      case Resource::Kind::lambda:
+        emit(frame, late ? "LambdaFunctionTimedOut" : "LambdaFunctionFailed",
+             late ? "lambdaFunctionTimedOutEventDetails" : "lambdaFunctionFailedEventDetails", std::move(fields));
+        break;
+      case Resource::Kind::activity:
+        emit(frame, late ? "ActivityTimedOut" : "ActivityFailed", late ? "activityTimedOutEventDetails" : "activityFailedEventDetails",
+             std::move(fields));
+        break;
+      case Resource::Kind::service:
+        emit(frame, late ? "TaskTimedOut" : "TaskFailed", late ? "taskTimedOutEventDetails" : "taskFailedEventDetails",
+             named(resource, fields.as_object()));
+        break;
+    }
     handle(frame, failure);
   }
-
+  void task_failed(Frame& frame, const Failure& failure) {
+    stop_waiting(frame);
+    task_ended(frame, "Failed", failure);
+  }
   void timed_out(Frame& frame, const Failure& failure) {
     const std::int64_t task = frame.task;
     stop_waiting(frame);
     command(Command::Kind::cancel_task, task);
-    const Resource& resource = frame.state->resource;
-    if (resource.kind == Resource::Kind::lambda)
-      emit(frame, "LambdaFunctionTimedOut", "lambdaFunctionTimedOutEventDetails", failure_fields(failure));
-    else
-      emit(frame, "TaskTimedOut", "taskTimedOutEventDetails", named(resource, failure_fields(failure)));
-    handle(frame, failure);
+    task_ended(frame, "TimedOut", failure);
   }
 
   // ── Parallel and Map ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -439,38 +579,92 @@ class Execution::Interpreter {
       if (!rendered) return fail(frame, rendered.error());
       input = *std::move(rendered);
     }
+    show(s.language == Language::jsonata ? "afterArguments" : "afterParameters", input);
     emit(frame, "ParallelStateStarted", "", {});
+    if (probe_) return wait_for_mock(frame);
     begin_children(frame, s.branches.size());
     for (std::size_t i = 0; i < s.branches.size(); ++i) go(child(frame, i, *s.branches[i]), s.branches[i]->start_at, input);
     frame.next_item = s.branches.size();
   }
 
+  // TestState answers a Parallel or a Map as a whole.
+  void wait_for_mock(Frame& frame) {
+    frame.task = --internal_ids_;
+    tasks_[frame.task] = &frame;
+    frame.phase = Frame::Phase::none;
+    command(Command::Kind::invoke_task, frame.task).state = frame.state->name;
+  }
+
   void map(Frame& frame) {
     const State& s = *frame.state;
+    frame.items.clear();
+    if (s.reader) return read_items(frame);
     Json items = frame.data;
-    if (s.items_path) {
-      auto found = s.items_path->find(scope(frame, frame.data));
+    if (s.items) {
+      auto found = s.items->find(scope(frame, frame.data));
       if (!found) return fail(frame, found.error());
-      if (!*found)
-        return fail(frame, {errors::kRuntime,
-                            fmt::format("Invalid path '{}': No results for path: {}", s.items_path->text(), s.items_path->text())});
+      if (!*found) {
+        auto path = Expression::parse(s.items->text());
+        return fail(frame, no_such_path(frame, *path, frame.data));
+      }
       items = **std::move(found);
     }
-    if (!items.is_array())
-      return fail(frame,
-                  {errors::kRuntime, fmt::format("Reference path \"{}\" must point to array.", s.items_path ? s.items_path->text() : "$")});
-    frame.concurrency = s.max_concurrency;
-    if (s.max_concurrency_path) {
-      const auto value = s.max_concurrency_path->find(scope(frame, frame.data));
-      if (!value) return fail(frame, value.error());
-      const auto limit = *value ? (*value)->as_integer() : std::nullopt;
-      if (!limit || *limit < 0)
-        return fail(frame,
-                    {errors::kRuntime, fmt::format("The path '{}' must name an integer of at least 0", s.max_concurrency_path->text())});
-      frame.concurrency = *limit;
+    if (s.language == Language::jsonpath) show("afterItemsPath", items);
+    if (!items.is_array()) {
+      if (s.items && s.items->is_jsonata()) return fail(frame, wrong_type(*s.items, "array", items));
+      if (s.language == Language::jsonata)
+        return fail(
+            frame, {errors::kQueryEvaluationError, fmt::format("Map state input must be an array but was: {}", type_name(items)), "Items"});
+      return fail(frame, {errors::kRuntime, fmt::format("Reference path \"{}\" must point to array.", s.items ? s.items->text() : "$")});
     }
     frame.items = items.as_array();
-    emit(frame, "MapStateStarted", "mapStateStartedEventDetails", Json::object({{"length", frame.items.size()}}));
+    begin_map(frame, frame.items.size());
+  }
+
+  // Limits, then the start of the items. `shown` is the length that the history tells.
+  void begin_map(Frame& frame, std::size_t shown) {
+    const State& s = *frame.state;
+    frame.concurrency = 0;
+    frame.tolerated_count = 0;
+    frame.tolerated_percentage = 0;
+    if (s.max_concurrency) {
+      const auto n = number(frame, *s.max_concurrency, true);
+      if (!n) return fail(frame, n.error());
+      if (*n < 0)
+        return fail(frame, {errors::kRuntime, fmt::format("Expected non-negative integer for MaxConcurrency, got '{}' instead.", *n)});
+      frame.concurrency = static_cast<std::int64_t>(*n);
+      show("maxConcurrency", Json(frame.concurrency));
+    }
+    if (s.tolerated_count) {
+      const auto n = number(frame, *s.tolerated_count, true);
+      if (!n) return fail(frame, n.error());
+      if (*n < 0) return fail(frame, {errors::kRuntime, "ToleratedFailureCount cannot be negative."});
+      frame.tolerated_count = static_cast<std::int64_t>(*n);
+      show("toleratedFailureCount", Json(frame.tolerated_count));
+    }
+    if (s.tolerated_percentage) {
+      const auto n = number(frame, *s.tolerated_percentage, false);
+      if (!n) return fail(frame, n.error());
+      if (*n < 0 || *n > 100) return fail(frame, {errors::kRuntime, "ToleratedFailurePercentage must be between 0 and 100."});
+      frame.tolerated_percentage = *n;
+      show("toleratedFailurePercentage", Json(frame.tolerated_percentage));
+    }
+    if (probe_) {
+      if (s.parameters) {
+        Json::Array selected;
+        for (std::size_t i = 0; i < frame.items.size(); ++i) {
+          frame.item = Json::object({{"Index", i}, {"Value", frame.items[i]}});
+          auto rendered = render(frame, *s.parameters, frame.data);
+          if (!rendered) return fail(frame, rendered.error());
+          selected.push_back(*std::move(rendered));
+        }
+        frame.item = Json();
+        show("afterItemSelector", Json(std::move(selected)));
+      }
+      return wait_for_mock(frame);
+    }
+    emit(frame, "MapStateStarted", "mapStateStartedEventDetails", Json::object({{"length", shown}}));
+    if (s.processor) return begin_run(frame);
     begin_children(frame, frame.items.size());
     if (frame.items.empty()) return children_done(frame);
     more_items(frame);
@@ -503,6 +697,7 @@ class Execution::Interpreter {
       c.item = Json::object({{"Index", i}, {"Value", frame.items[i]}});
       Json input = frame.items[i];
       if (s.parameters) {
+        c.input = frame.input;  // what an ItemSelector's $states.input is
         auto rendered = render(c, *s.parameters, frame.data);
         if (!rendered) return fail(frame, rendered.error());
         input = *std::move(rendered);
@@ -542,37 +737,37 @@ class Execution::Interpreter {
     select_and_complete(frame, Json(std::move(results)));
   }
 
+  [[nodiscard]] static bool tolerates(const Frame& map) {
+    const double percentage = 100.0 * static_cast<double>(map.failed) / static_cast<double>(std::max<std::size_t>(1, map.results.size()));
+    return (map.tolerated_count > 0 && static_cast<std::int64_t>(map.failed) <= map.tolerated_count) ||
+           (map.tolerated_percentage > 0 && percentage <= map.tolerated_percentage);
+  }
+
   void child_failed(Frame& c, const Failure& failure) {
     Frame& parent = *c.parent;
     const State& s = *parent.state;
     if (s.type == StateType::map) {
       iteration(c, "MapIterationFailed", "mapIterationFailedEventDetails");
       ++parent.failed;
-      const double percentage = 100.0 * static_cast<double>(parent.failed) / static_cast<double>(parent.items.size());
-      const bool tolerated = (s.tolerated_failure_count > 0 && static_cast<std::int64_t>(parent.failed) <= s.tolerated_failure_count) ||
-                             (s.tolerated_failure_percentage > 0 && percentage <= s.tolerated_failure_percentage);
-      if (tolerated) {
+      if (tolerates(parent)) {
         parent.results[c.index] = Json(failure_fields(failure));
         return child_finished(c);
       }
     }
     parent.last_event = c.last_event;
     drop_children(parent, &c);
-    emit(parent, s.type == StateType::map ? "MapStateFailed" : "ParallelStateFailed",
-         s.type == StateType::map ? "mapStateFailedEventDetails" : "parallelStateFailedEventDetails", failure_fields(failure));
+    emit(parent, s.type == StateType::map ? "MapStateFailed" : "ParallelStateFailed", "", {});
     handle(parent, failure);
   }
 
-  // Ends every child that still runs: its tasks and timers are cancelled.
+  // Ends every child that still runs: its tasks and timers are cancelled, and the history says which states were cut short.
   void drop_children(Frame& parent, const Frame* but) {
     for (auto& c : parent.children) {
       if (!c) continue;
       if (c.get() != but) {
-        if (parent.state->type == StateType::map) {
-          iteration(*c, "MapIterationAborted", "mapIterationAbortedEventDetails");
-          parent.last_event = c->last_event;
-        }
-        abandon(*c);
+        abandon(*c, true);
+        if (parent.state->type == StateType::map) iteration(*c, "MapIterationAborted", "mapIterationAbortedEventDetails");
+        parent.last_event = c->last_event;
       }
       std::replace(ready_.begin(), ready_.end(), c.get(), static_cast<Frame*>(nullptr));
       discarded_.push_back(std::move(c));
@@ -582,53 +777,369 @@ class Execution::Interpreter {
     parent.results.clear();
   }
 
-  void abandon(Frame& frame) {
+  void abandon(Frame& frame, bool tell) {
+    const bool waited = frame.task || frame.timer;
     const std::int64_t task = frame.task;
     stop_waiting(frame);
     if (task) command(Command::Kind::cancel_task, task);
+    stop_run(frame, "ABORTED");
+    bool inside = false;
     for (auto& c : frame.children)
       if (c) {
-        abandon(*c);
+        inside = true;
+        abandon(*c, tell);
+        if (tell && frame.state->type == StateType::map) iteration(*c, "MapIterationAborted", "mapIterationAbortedEventDetails");
+        frame.last_event = c->last_event;
         std::replace(ready_.begin(), ready_.end(), c.get(), static_cast<Frame*>(nullptr));
       }
+    if (!tell || !(waited || inside)) return;
+    switch (frame.state->type) {
+      case StateType::task:
+        emit(frame, "TaskStateAborted", "", {});
+        break;
+      case StateType::wait:
+        emit(frame, "WaitStateAborted", "", {});
+        break;
+      case StateType::parallel:
+        emit(frame, "ParallelStateAborted", "", {});
+        break;
+      case StateType::map:
+        emit(frame, "MapStateAborted", "", {});
+        break;
+      default:
+        break;
+    }
+  }
+
+  // ── Distributed Map: every item is an execution of its own ───────────────────────────────────────────────────────────────
+
+  void ask(Frame& frame, Frame::Phase phase, const Resource& resource, Json parameters) {
+    frame.phase = phase;
+    frame.task = --internal_ids_;
+    tasks_[frame.task] = &frame;
+    Command& c = command(Command::Kind::invoke_task, frame.task);
+    c.resource = &resource;
+    c.state = frame.state->name;
+    c.parameters = std::move(parameters);
+  }
+
+  void read_items(Frame& frame) {
+    const ItemReader& reader = *frame.state->reader;
+    Json parameters = Json(Json::Object{});
+    if (reader.parameters) {
+      auto rendered = render(frame, *reader.parameters, frame.data);
+      if (!rendered) return fail(frame, rendered.error());
+      parameters = *std::move(rendered);
+    }
+    show("afterItemReaderArguments", parameters);
+    ask(frame, Frame::Phase::reading, reader.resource, std::move(parameters));
+  }
+
+  // The answer of a reader, a writer or a child (ids below 0).
+  void internal_answer(Frame& frame, const Input& input) {
+    const bool good = input.kind == Input::Kind::task_succeeded;
+    if (!good && input.kind != Input::Kind::task_failed) return;
+    tasks_.erase(input.id);
+    if (input.id == frame.task) {
+      frame.task = 0;
+      const Frame::Phase phase = std::exchange(frame.phase, Frame::Phase::none);
+      if (phase == Frame::Phase::reading) return items_read(frame, input);
+      if (phase == Frame::Phase::writing) return results_written(frame, input);
+      if (!good) {  // a mock
+        emit(frame, frame.state->type == StateType::map ? "MapStateFailed" : "ParallelStateFailed", "", {});
+        return handle(frame, {input.error, input.cause});
+      }
+      return select_and_complete(frame, input.value);
+    }
+    child_answered(frame, input);
+  }
+
+  void items_read(Frame& frame, const Input& input) {
+    const ItemReader& reader = *frame.state->reader;
+    if (input.kind == Input::Kind::task_failed) return fail(frame, {errors::kItemReaderFailed, input.cause});
+    auto items = read_item_list(reader, input.value);
+    if (!items) return fail(frame, items.error());
+    if (reader.max_items) {
+      const auto n = number(frame, *reader.max_items, true);
+      if (!n) return fail(frame, {errors::kItemReaderFailed, n.error().cause, n.error().location});
+      if (*n < 0 || *n > 100'000'000)
+        return fail(frame, {errors::kItemReaderFailed,
+                            *n < 0 ? fmt::format("Expected non-negative integer for {}, got '{}' instead.", reader.max_items->field(), *n)
+                                   : fmt::format("{} must not be greater than 100000000, but was {}", reader.max_items->field(), *n)});
+      if (*n > 0 && static_cast<double>(items->size()) > *n) items->resize(static_cast<std::size_t>(*n));
+    }
+    frame.items = *std::move(items);
+    show("afterItemReader", Json(frame.items));
+    begin_map(frame, 0);
+  }
+
+  void begin_run(Frame& frame) {
+    const State& s = *frame.state;
+    // What each child gets: the items as selected, in batches if asked for.
+    std::vector<Json> inputs;
+    for (std::size_t i = 0; i < frame.items.size(); ++i) {
+      if (!s.parameters) {
+        inputs.push_back(frame.items[i]);
+        continue;
+      }
+      frame.item = Json::object({{"Index", i}, {"Value", frame.items[i]}});
+      auto rendered = render(frame, *s.parameters, frame.data);
+      frame.item = Json();
+      if (!rendered) return fail(frame, rendered.error());
+      inputs.push_back(*std::move(rendered));
+    }
+    if (s.batcher) {
+      auto batches = batch(frame, *s.batcher, std::move(inputs));
+      if (!batches) return fail(frame, batches.error());
+      inputs = *std::move(batches);
+    }
+    frame.inputs = std::move(inputs);
+    frame.results.assign(frame.inputs.size(), Json());
+    frame.outcomes.clear();
+    frame.next_item = frame.finished = frame.failed = 0;
+    frame.phase = Frame::Phase::running;
+    frame.map_run =
+        fmt::format("arn:aws:states:{}:{}:mapRun:{}/{}:{}", info_.region, account(), info_.machine_name, s.label, entropy_.uuid());
+    emit(frame, "MapRunStarted", "mapRunStartedEventDetails", Json::object({{"mapRunArn", frame.map_run}}));
+    Command& c = command(Command::Kind::map_run_started, 0);
+    c.map_run = frame.map_run;
+    c.parameters = Json::object({{"total", frame.inputs.size()},
+                                 {"items", frame.items.size()},
+                                 {"maxConcurrency", frame.concurrency},
+                                 {"toleratedFailureCount", frame.tolerated_count},
+                                 {"toleratedFailurePercentage", frame.tolerated_percentage}});
+    if (frame.inputs.empty()) return run_done(frame);
+    more_children(frame);
+  }
+
+  Outcome<std::vector<Json>> batch(Frame& frame, const ItemBatcher& batcher, std::vector<Json> items) {
+    double most = 0, bytes = 0;
+    for (const auto& [t, target] : {std::pair{&batcher.max_items, &most}, std::pair{&batcher.max_bytes, &bytes}}) {
+      if (!*t) continue;
+      const auto n = number(frame, **t, true);
+      if (!n) return std::unexpected(n.error());
+      if (*n < 0)
+        return std::unexpected(
+            Failure{errors::kRuntime, fmt::format("Expected non-negative integer for {}, got '{}' instead.", (*t)->field(), *n)});
+      *target = *n;
+    }
+    std::optional<Json> shared;
+    if (batcher.input) {
+      auto rendered = render(frame, *batcher.input, frame.data);
+      if (!rendered) return std::unexpected(rendered.error());
+      shared = *std::move(rendered);
+    }
+    if (bytes == 0) bytes = static_cast<double>(kMaxPayloadBytes);
+    std::vector<Json> out;
+    Json::Array now;
+    std::size_t size = 0;
+    const std::size_t fixed = 20 + (shared ? shared->dump().size() + 15 : 0);
+    const auto close = [&] {
+      if (now.empty()) return;
+      Json::Object input;
+      if (shared) input.set("BatchInput", *shared);
+      input.set("Items", std::exchange(now, {}));
+      out.emplace_back(std::move(input));
+      size = 0;
+    };
+    for (Json& item : items) {
+      const std::size_t one = item.dump().size() + 1;
+      if (!now.empty() && ((most > 0 && static_cast<double>(now.size()) >= most) || static_cast<double>(fixed + size + one) > bytes))
+        close();
+      size += one;
+      now.push_back(std::move(item));
+    }
+    close();
+    return out;
+  }
+
+  void more_children(Frame& frame) {
+    constexpr std::size_t kMaxChildren = 10'000;
+    const State& s = *frame.state;
+    const std::size_t limit =
+        frame.concurrency == 0 ? kMaxChildren : std::min<std::size_t>(kMaxChildren, static_cast<std::size_t>(frame.concurrency));
+    while (frame.next_item < frame.inputs.size() && frame.running_items.size() < limit) {
+      const std::size_t i = frame.next_item++;
+      const std::int64_t id = --internal_ids_;
+      tasks_[id] = &frame;
+      frame.running_items[id] = i;
+      Command& c = command(Command::Kind::start_child, id);
+      c.state = s.name;
+      c.machine = s.processor;
+      c.name = entropy_.uuid();
+      c.map_run = frame.map_run;
+      c.parameters = std::move(frame.inputs[i]);
+    }
+  }
+
+  // input.value: {"output"?, "execution": the child's record}.
+  void child_answered(Frame& frame, const Input& input) {
+    const auto found = frame.running_items.find(input.id);
+    if (found == frame.running_items.end()) return;
+    const std::size_t index = found->second;
+    frame.running_items.erase(found);
+    ++frame.finished;
+    if (frame.state->writer && frame.state->writer->resource) frame.outcomes.push_back(input.value["execution"]);
+    if (input.kind == Input::Kind::task_succeeded) {
+      frame.results[index] = input.value["output"];
+    } else {
+      ++frame.failed;
+      frame.results[index] = Json(failure_fields({input.error, input.cause}));
+      if (!tolerates(frame)) {
+        const Failure failure{errors::kExceedToleratedFailureThreshold, "The specified tolerated failure threshold was exceeded"};
+        stop_run(frame, "FAILED");
+        emit(frame, "MapRunFailed", "mapRunFailedEventDetails", failure_fields(failure));
+        emit(frame, "MapStateFailed", "", {});
+        frame.items.clear();
+        frame.results.clear();
+        return handle(frame, failure);
+      }
+    }
+    if (frame.finished == frame.results.size()) return run_done(frame);
+    more_children(frame);
+  }
+
+  // Ends a run: children that still go on are stopped.
+  void stop_run(Frame& frame, const char* status) {
+    if (frame.map_run.empty()) return;
+    for (const auto& [id, item] : frame.running_items) {
+      tasks_.erase(id);
+      command(Command::Kind::cancel_task, id);
+    }
+    frame.running_items.clear();
+    frame.inputs.clear();
+    Command& c = command(Command::Kind::map_run_ended, 0);
+    c.map_run = std::exchange(frame.map_run, {});
+    c.parameters = Json::object({{"status", status}});
+    frame.phase = Frame::Phase::none;
+  }
+
+  void run_done(Frame& frame) {
+    const auto& writer = frame.state->writer;
+    const std::string run = frame.map_run;
+    if (writer && writer->resource) {
+      Json parameters = Json(Json::Object{});
+      if (writer->parameters) {
+        auto rendered = render(frame, *writer->parameters, frame.data);
+        if (!rendered) return fail(frame, rendered.error());
+        parameters = *std::move(rendered);
+      }
+      // {"bucket", "prefix", "mapRunArn", "executions"}: the engine lays the files out.
+      return ask(frame, Frame::Phase::writing, *writer->resource,
+                 Json::object({{"Bucket", parameters["Bucket"]},
+                               {"Prefix", parameters["Prefix"]},
+                               {"MapRunArn", run},
+                               {"Lines", writer->lines},
+                               {"Transformation", writer->flatten   ? "FLATTEN"
+                                                  : writer->compact ? "COMPACT"
+                                                                    : "NONE"},
+                               {"Executions", std::exchange(frame.outcomes, {})}}));
+    }
+    Json::Array results = std::move(frame.results);
+    if (writer && writer->flatten) {
+      Json::Array flat;
+      for (const Json& result : results) {
+        if (result.is_array())
+          flat.insert(flat.end(), result.as_array().begin(), result.as_array().end());
+        else
+          flat.push_back(result);
+      }
+      results = std::move(flat);
+    }
+    run_succeeded(frame, Json(std::move(results)));
+  }
+
+  void results_written(Frame& frame, const Input& input) {
+    if (input.kind == Input::Kind::task_failed) {
+      const Failure failure{errors::kResultWriterFailed, input.cause};
+      stop_run(frame, "FAILED");
+      emit(frame, "MapRunFailed", "mapRunFailedEventDetails", failure_fields(failure));
+      emit(frame, "MapStateFailed", "", {});
+      return handle(frame, failure);
+    }
+    run_succeeded(frame, input.value);
+  }
+
+  void run_succeeded(Frame& frame, const Json& result) {
+    stop_run(frame, "SUCCEEDED");
+    emit(frame, "MapRunSucceeded", "", {});
+    emit(frame, "MapStateSucceeded", "", {});
+    frame.items.clear();
+    frame.results.clear();
+    select_and_complete(frame, result);
+  }
+
+  // {"mapRunArn", "maxConcurrency"?, "toleratedFailureCount"?, "toleratedFailurePercentage"?}
+  void update_map_run(Frame& frame, const Json& limits) {
+    for (auto& c : frame.children)
+      if (c) update_map_run(*c, limits);
+    if (frame.map_run.empty() || frame.map_run != limits["mapRunArn"].string_or()) return;
+    frame.concurrency = limits["maxConcurrency"].integer_or(frame.concurrency);
+    frame.tolerated_count = limits["toleratedFailureCount"].integer_or(frame.tolerated_count);
+    if (limits["toleratedFailurePercentage"].is_number()) frame.tolerated_percentage = limits["toleratedFailurePercentage"].as_double();
+    if (frame.phase == Frame::Phase::running) more_children(frame);
   }
 
   // ── Leaving a state ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   void select_and_complete(Frame& frame, Json result) {
+    if (frame.state->language == Language::jsonpath) show("result", result);
     if (frame.state->result_selector) {
       auto selected = render(frame, *frame.state->result_selector, result);
       if (!selected) return fail(frame, selected.error());
       result = *std::move(selected);
     }
+    if (frame.state->language == Language::jsonpath)
+      show("afterResultSelector", result);
+    else
+      show("result", result);
     complete(frame, result);
   }
 
   // ResultPath, then leave.
   void complete(Frame& frame, const Json& result) {
     const State& s = *frame.state;
-    if (s.discard_result) return leave(frame, frame.input, {}, nullptr, &result);
-    if (!s.result_path) return leave(frame, result, {}, nullptr, &result);
+    frame.result = result;
+    if (s.discard_result) {
+      show("afterResultPath", frame.input);
+      return leave(frame, frame.input);
+    }
+    if (!s.result_path) {
+      if (s.language == Language::jsonpath) show("afterResultPath", result);
+      return leave(frame, result);
+    }
     auto output = s.result_path->assign(frame.input, result);
     if (!output)
       return fail(frame, {errors::kResultPathMatchFailure,
                           fmt::format("Unable to apply ReferencePath {} to input {}", s.result_path->text(), frame.input.dump())});
-    leave(frame, *std::move(output), {}, nullptr, &result);
+    show("afterResultPath", *output);
+    leave(frame, *std::move(output));
   }
 
-  // Assign, OutputPath, the exit event and the way on. `result` is what Assign may look at ($): the state's result, else its data.
-  void leave(Frame& frame, Json output, const std::string& next = {}, const Template* rule_assign = nullptr, const Json* result = nullptr) {
+  // Assign, Output or OutputPath, the exit event and the way on. Both see the variables as they were before.
+  void leave(Frame& frame, Json output, const std::string& next = {}, const ChoiceRule* rule = nullptr) {
     const State& s = *frame.state;
-    const Template* assign = rule_assign ? rule_assign : (s.assign ? &*s.assign : nullptr);
-    if (assign && !assign_variables(frame, *assign, result ? *result : frame.data)) return;
+    // A Choice's own Assign and Output are for its default.
+    const auto& assign = rule ? rule->assign : s.assign;
+    const auto& wanted = rule ? rule->output : s.output;
+    Json assigned;
+    if (assign) {
+      auto values = render(frame, *assign, frame.result ? *frame.result : frame.data);
+      if (!values) return fail(frame, values.error());
+      assigned = *std::move(values);
+    }
+    if (wanted) {
+      auto rendered = render(frame, *wanted, output);
+      if (!rendered) return fail(frame, rendered.error());
+      output = *std::move(rendered);
+    }
+    set_variables(frame, assigned);
     if (s.output_path.nothing) {
       output = Json(Json::Object{});
     } else if (s.output_path.path) {
       auto selected = s.output_path.path->find(scope(frame, output));
       if (!selected) return fail(frame, selected.error());
-      if (!*selected)
-        return fail(frame, {errors::kRuntime, fmt::format("Invalid path '{}': No results for path: {}", s.output_path.path->text(),
-                                                          s.output_path.path->text())});
+      if (!*selected) return fail(frame, no_such_path(frame, *s.output_path.path, output));
       output = **std::move(selected);
     }
     exit_to(frame, std::move(output), next.empty() ? s.next : next);
@@ -636,9 +1147,16 @@ class Execution::Interpreter {
 
   void exit_to(Frame& frame, Json output, const std::string& next) {
     if (too_large(output)) return fail(frame, data_limit(frame));
-    emit(frame, exited_type(frame.state->type), "stateExitedEventDetails",
-         Json::object({{"name", frame.state->name}, {"outputValue", output}}));
-    if (!next.empty()) return go(frame, next, std::move(output));
+    Json::Object details{{"name", frame.state->name}, {"outputValue", output}};
+    if (const Json assigned = std::exchange(frame.assigned, Json()); assigned.is_object()) {
+      Json::Object shown;
+      for (const auto& [name, value] : assigned.as_object()) shown.set(name, value.dump());
+      details.set("assignedVariables", std::move(shown));
+      details.set("assignedVariablesDetails", Json::object({{"truncated", false}}));
+    }
+    emit(frame, exited_type(frame.state->type), "stateExitedEventDetails", std::move(details));
+    if (probe_) probe_->next = next;
+    if (!next.empty() && !probe_) return go(frame, next, std::move(output));
     if (frame.parent) return child_succeeded(frame, std::move(output));
     status_ = Status::succeeded;
     stopped_ = now_;
@@ -647,20 +1165,23 @@ class Execution::Interpreter {
     finish();
   }
 
-  bool assign_variables(Frame& frame, const Template& assign, const Json& data) {
-    auto values = render(frame, assign, data);
-    if (!values) return fail(frame, values.error()), false;
-    if (values->is_object())
-      for (const auto& [name, value] : values->as_object()) frame.variables.insert_or_assign(name, value);
-    return true;
+  void set_variables(Frame& frame, const Json& values) {
+    if (!values.is_object()) return;
+    for (const auto& [name, value] : values.as_object()) frame.variables.insert_or_assign(name, value);
+    frame.assigned = values;
+    if (probe_) show("variables", Json(values.dump()));
   }
 
   // ── Failing ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  // The state itself failed (a path, an intrinsic, a limit): worded as Step Functions words it, then handled.
+  // The state itself failed (a path, an expression, a limit): worded as Step Functions words it, then handled.
   void fail(Frame& frame, Failure failure) {
     failure.cause = fmt::format("An error occurred while executing the state '{}' (entered at the event id #{}). {}", frame.state->name,
                                 frame.entered_event, failure.cause);
+    if (!failure.location.empty())
+      emit(
+          frame, "EvaluationFailed", "evaluationFailedEventDetails",
+          Json::object({{"error", failure.error}, {"cause", failure.cause}, {"location", failure.location}, {"state", frame.state->name}}));
     handle(frame, failure);
   }
 
@@ -673,23 +1194,54 @@ class Execution::Interpreter {
       if (frame.attempts[i] >= r.max_attempts) break;
       double delay = r.interval_seconds * std::pow(r.backoff_rate, static_cast<double>(frame.attempts[i]++));
       delay = std::min(delay, r.max_delay_seconds.value_or(31'622'400.0));
+      if (probe_) {
+        probe_->handled = Probe::Handled::retried;
+        probe_->error_details.set("retryIndex", i).set("retryBackoffIntervalSeconds", Json(std::floor(delay)));
+        return end(Status::failed, failure);
+      }
       if (r.full_jitter) delay *= entropy_.unit();
       ++frame.retries;
       frame.retrying = true;
       frame.timer = start_timer(delay * 1000.0, &frame);
       return;
     }
-    for (const Catcher& c : s.catches) {
+    for (std::size_t i = 0; i < s.catches.size(); ++i) {
+      const Catcher& c = s.catches[i];
       if (!matches(c.errors, failure.error, s.type)) continue;
       const Json error = Json::object({{"Error", failure.error}, {"Cause", failure.cause}});
-      if (c.assign && !assign_variables(frame, *c.assign, error)) return;
+      frame.error_output = error;
+      frame.result.reset();
+      if (probe_) {
+        probe_->handled = Probe::Handled::caught;
+        probe_->error_details.set("catchIndex", i);
+      }
+      const auto give_up = [&](Failure why) {
+        why.cause = fmt::format("An error occurred while executing the state '{}' (entered at the event id #{}). {}", s.name,
+                                frame.entered_event, why.cause);
+        if (!why.location.empty())
+          emit(frame, "EvaluationFailed", "evaluationFailedEventDetails",
+               Json::object({{"error", why.error}, {"cause", why.cause}, {"location", why.location}, {"state", s.name}}));
+        propagate(frame, why);
+      };
+      Json assigned, output = error;
+      if (c.assign) {
+        auto values = render(frame, *c.assign, error);
+        if (!values) return give_up(values.error());
+        assigned = *std::move(values);
+      }
+      if (c.output) {
+        auto rendered = render(frame, *c.output, error);
+        if (!rendered) return give_up(rendered.error());
+        output = *std::move(rendered);
+      }
+      set_variables(frame, assigned);
       if (c.discard_result) return exit_to(frame, frame.input, c.next);
-      if (!c.result_path) return exit_to(frame, error, c.next);
-      auto output = c.result_path->assign(frame.input, error);
-      if (!output)
-        return propagate(frame, {errors::kResultPathMatchFailure,
-                                 fmt::format("Unable to apply ReferencePath {} to input {}", c.result_path->text(), frame.input.dump())});
-      return exit_to(frame, *std::move(output), c.next);
+      if (!c.result_path) return exit_to(frame, std::move(output), c.next);
+      auto placed = c.result_path->assign(frame.input, error);
+      if (!placed)
+        return give_up({errors::kResultPathMatchFailure,
+                        fmt::format("Unable to apply ReferencePath {} to input {}", c.result_path->text(), frame.input.dump())});
+      return exit_to(frame, *std::move(placed), c.next);
     }
     propagate(frame, failure);
   }
@@ -700,11 +1252,11 @@ class Execution::Interpreter {
   }
 
   void end(Status status, const Failure& failure) {
-    const std::int64_t task = top_.task;
-    stop_waiting(top_);
-    if (task) command(Command::Kind::cancel_task, task);
-    for (auto& c : top_.children)
-      if (c) abandon(*c);
+    Json::Object variables;
+    for (const auto& [name, value] : top_.variables) variables.set(name, value);
+    failure_point_ =
+        Json::object({{"state", top_.state ? Json(top_.state->name) : Json()}, {"input", top_.input}, {"variables", std::move(variables)}});
+    abandon(top_, false);
     for (auto& c : top_.children) discarded_.push_back(std::move(c));
     top_.children.clear();
     ready_.clear();
@@ -718,6 +1270,9 @@ class Execution::Interpreter {
     } else {
       emit(top_, "ExecutionFailed", "executionFailedEventDetails", failure_fields(failure));
     }
+    Json::Object point = failure_point_.as_object();
+    point.set("events", events_).set("timers", timer_ids_);
+    failure_point_ = Json(std::move(point));
     finish();
   }
 
@@ -727,6 +1282,10 @@ class Execution::Interpreter {
   }
 
   // ── Small things ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  void show(const char* what, const Json& value) {
+    if (probe_) probe_->data.set(what, value);
+  }
 
   std::int64_t emit(Frame& frame, const char* type, const char* details, Json body) {
     const std::int64_t id = ++events_;
@@ -778,21 +1337,29 @@ class Execution::Interpreter {
     }
     return text_;
   }
-  bool too_large(const Json& value) { return text_of(value).size() > kMaxPayloadBytes; }
+  // What could not be read back is too large as well.
+  bool too_large(const Json& value) { return value.depth() > 500 || text_of(value).size() > kMaxPayloadBytes; }
   static Failure data_limit(const Frame& frame) {
     const std::string who = frame.state->type == StateType::task ? frame.state->resource.arn : frame.state->name;
     return {errors::kDataLimitExceeded,
             fmt::format("The state/task '{}' returned a result with a size exceeding the maximum number of bytes service limit.", who)};
   }
 
+  [[nodiscard]] std::string account() const {
+    const std::vector<std::string> parts = split(info_.machine_arn, ':');
+    return parts.size() > 4 ? parts[4] : "";
+  }
+
   Json context(const Frame& frame) const {
     Json::Object out;
-    out.set("Execution", Json::object({{"Id", info_.arn},
-                                       {"Input", info_.input},
-                                       {"Name", info_.name},
-                                       {"RoleArn", info_.role_arn},
-                                       {"StartTime", iso_millis(info_.started)},
-                                       {"RedriveCount", 0}}));
+    Json::Object execution{{"Id", info_.arn},
+                           {"Input", info_.input},
+                           {"Name", info_.name},
+                           {"RoleArn", info_.role_arn},
+                           {"StartTime", iso_millis(info_.started)},
+                           {"RedriveCount", redrive_count_}};
+    if (redrive_count_ > 0) execution.set("RedriveTime", iso_millis(redrive_time_));
+    out.set("Execution", std::move(execution));
     for (const Frame* f = &frame; f; f = f->parent)
       if (!f->item.is_null()) {
         out.set("Map", Json::object({{"Item", f->item}}));
@@ -803,12 +1370,26 @@ class Execution::Interpreter {
               Json::object({{"EnteredTime", iso_millis(frame.entered)}, {"Name", frame.state->name}, {"RetryCount", frame.retries}}));
     out.set("StateMachine", Json::object({{"Id", info_.machine_arn}, {"Name", info_.machine_name}}));
     if (!frame.token.empty()) out.set("Task", Json::object({{"Token", frame.token}}));
+    if (info_.context_extra.is_object()) {  // TestState: just what its caller gave, and the token
+      Json::Object given = info_.context_extra.as_object();
+      if (!given.find("Map") && out.find("Map")) given.set("Map", *out.find("Map"));
+      return Json(std::move(given));
+    }
     return out;
   }
 
   Scope scope(const Frame& frame, const Json& data) {
     context_of_ = [this, &frame] { return context(frame); };
-    return {data, context_of_, frame.variables, entropy_};
+    states_of_ = [this, &frame](bool with_context) {
+      Json::Object out;
+      // An ItemSelector is evaluated before its iteration has entered a state: its input is the Map's.
+      out.set("input", frame.input);
+      if (frame.result) out.set("result", *frame.result);
+      if (!frame.error_output.is_null()) out.set("errorOutput", frame.error_output);
+      if (with_context) out.set("context", context(frame));
+      return Json(std::move(out));
+    };
+    return {data, context_of_, frame.variables, entropy_, now_, &states_of_};
   }
   Outcome<Json> render(const Frame& frame, const Template& t, const Json& data) { return t.render(scope(frame, data)); }
 
@@ -816,11 +1397,16 @@ class Execution::Interpreter {
   Instant now_;
   SeededEntropy entropy_{0};
   std::function<Json()> context_of_;
+  std::function<Json(bool)> states_of_;
   std::deque<Frame*> ready_;
   std::vector<std::unique_ptr<Frame>> discarded_;  // kept to the end of the step: callers up the stack may still look at them
   std::unordered_map<std::int64_t, Frame*> tasks_, timers_;
   std::int64_t timer_ids_ = 0;
+  std::int64_t internal_ids_ = 0;
   std::int64_t execution_timer_ = 0;
+  std::int64_t redrive_count_ = 0;
+  Instant redrive_time_;
+  Json failure_point_;
   Json text_value_;
   std::string text_;
 };
@@ -831,6 +1417,8 @@ Execution::~Execution() = default;
 Execution::Execution(Execution&&) noexcept = default;
 Execution& Execution::operator=(Execution&&) noexcept = default;
 Step Execution::step(const Input& input) { return impl_->step(input); }
+void Execution::probe(Probe* probe) { impl_->probe_ = probe; }
+Json Execution::failure_point() const { return impl_->failure_point(); }
 const ExecutionInfo& Execution::info() const { return impl_->info_; }
 Status Execution::status() const { return impl_->status_; }
 Instant Execution::stopped() const { return impl_->stopped_; }
@@ -860,8 +1448,8 @@ const char* status_name(Status status) {
 }
 
 namespace {
-constexpr const char* kInputNames[] = {"started",        "task_submitted", "task_succeeded", "task_failed",
-                                       "task_heartbeat", "timer_fired",    "aborted"};
+constexpr const char* kInputNames[] = {"started",     "task_submitted", "task_succeeded", "task_failed", "task_heartbeat",
+                                       "timer_fired", "aborted",        "task_started",   "redriven",    "map_run_updated"};
 }
 
 Input Input::about(Kind kind, std::int64_t id, Json value) {
@@ -884,7 +1472,7 @@ Json Input::to_json() const {
       .set("at", at.time_since_epoch().count())
       .set("seed", static_cast<std::int64_t>(seed));
   if (id) out.set("id", id);
-  if (kind == Kind::task_succeeded || kind == Kind::task_submitted) out.set("value", value);
+  if (!value.is_null()) out.set("value", value);
   if (!error.empty()) out.set("error", error);
   if (!cause.empty()) out.set("cause", cause);
   return out;

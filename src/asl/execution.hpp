@@ -8,11 +8,14 @@
 //
 //   Input            comes when                                      moves
 //   started          once, first                                     enters StartAt
-//   task_submitted   a .waitForTaskToken call was accepted           still waits
+//   redriven         RedriveExecution, to a fresh Execution          goes on from the state that failed
+//   task_started     a worker took an activity's task                still waits
+//   task_submitted   a .sync or .waitForTaskToken call was accepted  still waits
 //   task_succeeded   an InvokeTask was answered                      leaves the Task
 //   task_failed      it was answered with an error                   Retry, Catch or failure
 //   task_heartbeat   a worker said it lives                          starts the heartbeat timer anew
 //   timer_fired      a StartTimer is due                             Wait, Retry, timeouts, the execution's own timeout
+//   map_run_updated  UpdateMapRun                                    may start more children, or end the run
 //   aborted          StopExecution                                   ends ABORTED
 //
 // Inputs that concern nothing any more (a timer just cancelled, an answer after the timeout, anything after the end) are ignored:
@@ -42,15 +45,39 @@ struct ExecutionInfo {
   Json input;              // parsed
   std::string input_text;  // as given
   Instant started;
+  std::string version_arn = {}, alias_arn = {};  // when started by one
+  Json context_extra = {};                       // TestState: what the caller says of the context object
+};
+
+// What TestState shows of one state, filled in as it runs. The state's targets need not exist: leaving it ends the execution.
+struct Probe {
+  Json::Object data;  // afterInputPath, afterParameters, afterArguments, result, afterResultSelector, …
+  std::string next;   // where it would go
+  enum class Handled { no, retried, caught } handled = Handled::no;
+  Json::Object error_details;               // retryIndex, catchIndex, retryBackoffIntervalSeconds
+  std::vector<std::int64_t> attempts = {};  // given: how often each retrier has tried already
+  Json variables = {};                      // given: what is assigned before
+  bool children_mocked = false;             // given: a Parallel or Map is answered as a whole by task 0
 };
 
 struct Input {
-  enum class Kind { started, task_submitted, task_succeeded, task_failed, task_heartbeat, timer_fired, aborted };
+  enum class Kind {
+    started,
+    task_submitted,
+    task_succeeded,
+    task_failed,
+    task_heartbeat,
+    timer_fired,
+    aborted,
+    task_started,
+    redriven,
+    map_run_updated
+  };
   Kind kind = Kind::started;
   Instant at;
   std::uint64_t seed = 0;
   std::int64_t id = 0;       // the task's or timer's, as its Command named it
-  Json value;                // task output
+  Json value;                // task output; redriven: what failure_point() gave; map_run_updated: the new limits
   std::string error, cause;  // task_failed, aborted
 
   // Without time and seed, which whoever feeds it adds.
@@ -62,17 +89,25 @@ struct Input {
 };
 
 struct Command {
-  enum class Kind { invoke_task, cancel_task, start_timer, cancel_timer, finish };
+  enum class Kind { invoke_task, cancel_task, start_timer, cancel_timer, start_child, map_run_started, map_run_ended, finish };
   Kind kind = Kind::finish;
-  std::int64_t id = 0;  // task: the id of its Scheduled event; timer: a number of its own
+  // Task: the id of its Scheduled event; timer: a number of its own; child execution, item reader, result writer: below 0.
+  std::int64_t id = 0;
 
   // invoke_task
   const Resource* resource = nullptr;  // lives with the machine
   std::string state;
   Json parameters;
-  std::string token;  // wait_for_token only
+  std::string token;     // wait_for_token and activities
+  std::string role_arn;  // Credentials, else empty
+  std::optional<std::int64_t> timeout, heartbeat;
 
   Instant deadline;  // start_timer
+
+  // start_child: an execution of this machine with `parameters` as its input; answered like a task.
+  std::shared_ptr<const Machine> machine;
+  std::string name;     // of the child
+  std::string map_run;  // its ARN; also map_run_started and map_run_ended (parameters: the run's figures)
 };
 
 enum class Status { running, succeeded, failed, timed_out, aborted };
@@ -91,6 +126,9 @@ class Execution {
   Execution& operator=(Execution&&) noexcept;
 
   Step step(const Input& input);
+  void probe(Probe* probe);  // before the first step; the caller's
+  // What a redrive needs to go on where this execution failed; null when it did not fail.
+  [[nodiscard]] Json failure_point() const;
 
   [[nodiscard]] const ExecutionInfo& info() const;
   [[nodiscard]] Status status() const;

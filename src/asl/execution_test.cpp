@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <deque>
 
 namespace snapward::asl {
@@ -13,7 +14,7 @@ const Instant kStart = *parse_iso("2026-01-01T00:00:00Z");
 // Runs a machine on virtual time: answers each InvokeTask with the next outcome of its script, fires each timer when nothing else is left.
 class Transcript {
  public:
-  explicit Transcript(const std::string& definition, const std::string& input = "{}") {
+  explicit Transcript(const std::string& definition, const std::string& input = "{}", std::optional<Input> first = {}) {
     auto compiled = compile_text(definition);
     EXPECT_TRUE(compiled.machine) << describe(compiled.diagnostics);
     if (!compiled.machine) return;
@@ -26,7 +27,10 @@ class Transcript {
     info_.input = *Json::parse(input);
     info_.started = kStart;
     execution = std::make_unique<Execution>(compiled.machine, info_);
-    feed({.kind = Input::Kind::started, .at = kStart, .seed = 1, .id = 0, .value = {}, .error = {}, .cause = {}});
+    if (!first) first = Input::about(Input::Kind::started, 0);
+    first->at = kStart;
+    first->seed = 1;
+    feed(*first);
   }
 
   void feed(Input input) {
@@ -36,6 +40,7 @@ class Transcript {
     for (auto& event : step.history) history.push_back(event);
     for (auto& command : step.commands) {
       if (command.kind == Command::Kind::invoke_task) tasks.push_back(command);
+      if (command.kind == Command::Kind::start_child) children.push_back(command);
       if (command.kind == Command::Kind::cancel_task) std::erase_if(tasks, [&](const Command& t) { return t.id == command.id; });
       if (command.kind == Command::Kind::start_timer) timers[command.id] = command.deadline;
       if (command.kind == Command::Kind::cancel_timer) timers.erase(command.id);
@@ -76,6 +81,7 @@ class Transcript {
   std::vector<HistoryEvent> history;
   std::vector<Input> inputs;
   std::deque<Command> tasks;
+  std::vector<Command> children;
   std::map<std::int64_t, Instant> timers;
   int finishes = 0;
   ExecutionInfo info_;
@@ -215,7 +221,7 @@ TEST(Execution, OneBranchFailingEndsTheOthers) {
   run.fail("E");
   EXPECT_EQ(run.execution->status(), Status::failed);
   EXPECT_TRUE(run.timers.empty());
-  EXPECT_TRUE(run.transcript().ends_with("TaskFailed<6 ParallelStateFailed ExecutionFailed")) << run.transcript();
+  EXPECT_TRUE(run.transcript().ends_with("TaskFailed<6 WaitStateAborted<7 ParallelStateFailed ExecutionFailed")) << run.transcript();
 }
 
 TEST(Execution, MapRunsItemsWithinItsLimit) {
@@ -237,7 +243,7 @@ TEST(Execution, AFailingItemFailsTheMapAndAbortsTheRest) {
       R"x({"StartAt":"M","States":{"M":{"Type":"Map","ItemProcessor":{"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:states:::sns:publish","End":true}}},"End":true}}})x",
       "[1,2]");
   run.fail("E");
-  EXPECT_TRUE(run.transcript().find("MapIterationFailed MapIterationAborted") != std::string::npos) << run.transcript();
+  EXPECT_TRUE(run.transcript().find("MapIterationFailed TaskStateAborted<11 MapIterationAborted") != std::string::npos) << run.transcript();
   EXPECT_TRUE(run.transcript().ends_with("MapStateFailed ExecutionFailed")) << run.transcript();
   EXPECT_TRUE(run.tasks.empty());
 }
@@ -337,13 +343,165 @@ std::string problems(const std::string& definition) {
   return out;
 }
 
+// ── JSONata ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+std::string jsonata(const std::string& states) { return R"x({"QueryLanguage":"JSONata","StartAt":"A","States":{)x" + states + "}}"; }
+
+TEST(Jsonata, ArgumentsOutputAndAssignSeeTheirWorld) {
+  Transcript run(jsonata(R"x("A":{"Type":"Task","Resource":"arn:aws:states:::sns:publish",
+      "Arguments":{"n":"{% $states.input.n + 1 %}","who":"{% $states.context.State.Name %}","plain":"{%"},
+      "Assign":{"total":"{% $states.result.cost %}","seen":true},
+      "Output":{"cost":"{% $states.result.cost %}","was":"{% $states.input.n %}"},"Next":"B"},
+    "B":{"Type":"Pass","Output":"{% {'sum': $total + $states.input.cost} %}","End":true})x"),
+                 R"x({"n":4})x");
+  EXPECT_EQ(run.tasks[0].parameters.dump(), R"x({"n":5,"who":"A","plain":"{%"})x");
+  run.succeed(R"x({"cost":2.5})x");
+  EXPECT_EQ(run.output(), R"x({"sum":5})x");
+  const auto exit = std::find_if(run.history.begin(), run.history.end(),
+                                 [](const HistoryEvent& e) { return std::string_view(e.type) == "TaskStateExited"; });
+  EXPECT_EQ(exit->body["assignedVariables"].dump(), R"x({"total":"2.5","seen":"true"})x");
+}
+
+TEST(Jsonata, AFailedExpressionSaysWhichAndWhere) {
+  Transcript run(jsonata(R"x("A":{"Type":"Pass","Output":{"a":{"b":"{% $states.input.none %}"}},"End":true})x"));
+  EXPECT_EQ(run.transcript(), "ExecutionStarted PassStateEntered<0 EvaluationFailed ExecutionFailed");
+  EXPECT_EQ(run.execution->failure().error, "States.QueryEvaluationError");
+  EXPECT_EQ(run.execution->failure().cause,
+            "An error occurred while executing the state 'A' (entered at the event id #2). The JSONata expression '$states.input.none' "
+            "specified for the field "
+            "'Output/a/b' returned nothing (undefined).");
+  Transcript wrong(jsonata(R"x("A":{"Type":"Wait","Seconds":"{% 'soon' %}","End":true})x"));
+  EXPECT_TRUE(wrong.execution->failure().cause.ends_with(
+      "The JSONata expression ''soon'' specified for the field 'Seconds' returned an unexpected result type. "
+      "Expected 'integer', but was 'string' for value: \"soon\""))
+      << wrong.execution->failure().cause;
+  Transcript broken(jsonata(R"x("A":{"Type":"Pass","Output":"{% 1 + 'x' %}","End":true})x"));
+  EXPECT_TRUE(broken.execution->failure().cause.ends_with(
+      "threw an error during evaluation. T2002: The right side of the \"+\" operator must evaluate to a number"));
+}
+
+TEST(Jsonata, ErrorsAreCaughtAndRetriedLikeAnyOther) {
+  Transcript run(jsonata(R"x("A":{"Type":"Task","Resource":"arn:aws:states:::sns:publish","Catch":[{"ErrorEquals":["E"],"Next":"B",
+      "Assign":{"why":"{% $states.errorOutput.Cause %}"},"Output":{"error":"{% $states.errorOutput.Error %}","was":"{% $states.input %}"}}],"End":true},
+    "B":{"Type":"Fail","Error":"{% $states.input.error & '!' %}","Cause":"{% $why %}"})x"),
+                 "7");
+  run.fail("E", "too late");
+  EXPECT_EQ(run.execution->failure().error, "E!");
+  EXPECT_EQ(run.execution->failure().cause, "too late");
+}
+
+TEST(Jsonata, ChoicesConditionsAndMapItems) {
+  Transcript run(jsonata(R"x("A":{"Type":"Choice","Choices":[{"Condition":"{% $states.input.n > 9 %}","Next":"Big"},
+        {"Condition":"{% $states.input.n > 3 %}","Next":"M","Output":{"list":"{% [1..$states.input.n] %}"},"Assign":{"k":10}}],"Default":"Big"},
+      "Big":{"Type":"Succeed"},
+      "M":{"Type":"Map","Items":"{% $states.input.list %}","MaxConcurrency":"{% 1 + 1 %}","ItemSelector":{"i":"{% $states.context.Map.Item.Index %}","v":"{% $states.context.Map.Item.Value * $k %}"},
+        "ItemProcessor":{"StartAt":"P","States":{"P":{"Type":"Pass","Output":"{% $states.input.v + $states.input.i %}","End":true}}},
+        "Output":"{% $sum($states.result) %}","End":true})x"),
+                 R"x({"n":4})x");
+  EXPECT_EQ(run.output(), "106");
+  Transcript bad(
+      jsonata(
+          R"x("A":{"Type":"Map","Items":"{% $states.input %}","ItemProcessor":{"StartAt":"P","States":{"P":{"Type":"Succeed"}}},"End":true})x"),
+      R"x("x")x");
+  EXPECT_TRUE(bad.execution->failure().cause.ends_with(
+      "specified for the field 'Items' returned an unexpected result type. Expected 'array', but was 'string' for value: \"x\""));
+}
+
+TEST(Jsonata, LivesInsideAJsonPathMachine) {
+  Transcript run(R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Assign":{"x.$":"$.n"},"Next":"B"},
+    "B":{"Type":"Pass","QueryLanguage":"JSONata","Output":"{% $x * 2 %}","Assign":{"y":"{% $x + 1 %}"},"Next":"C"},
+    "C":{"Type":"Pass","Parameters":{"in.$":"$","y.$":"$y"},"End":true}}})x",
+                 R"x({"n":21})x");
+  EXPECT_EQ(run.output(), R"x({"in":42,"y":22})x");
+}
+
+TEST(Jsonata, RunawayExpressionsEndWithAnError) {
+  for (const char* expression : {"($f := function($n){$f($n)}; $f(1))", "($f := function($n){1 + $f($n)}; $f(1))",
+                                 "$reduce([1..800000], function($a,$i){[$a,$a]})", "$count([1..873783])"}) {
+    Transcript run(jsonata(R"x("A":{"Type":"Pass","Output":"{% )x" + std::string(expression) + R"x( %}","End":true})x"));
+    EXPECT_EQ(run.execution->failure().error, "States.QueryEvaluationError") << expression;
+  }
+  Transcript most(jsonata(R"x("A":{"Type":"Pass","Output":"{% $count([1..873782]) %}","End":true})x"));
+  EXPECT_EQ(most.output(), "873782");
+}
+
+TEST(DistributedMap, EachItemIsAnExecution) {
+  Transcript run(
+      R"x({"StartAt":"M","States":{"M":{"Type":"Map","MaxConcurrency":2,"ToleratedFailureCount":1,"ItemBatcher":{"MaxItemsPerBatch":2,"BatchInput":{"k":1}},
+    "ItemProcessor":{"ProcessorConfig":{"Mode":"DISTRIBUTED","ExecutionType":"STANDARD"},"StartAt":"P","States":{"P":{"Type":"Succeed"}}},"End":true}}})x",
+      "[1,2,3,4,5]");
+  EXPECT_EQ(run.transcript(), "ExecutionStarted MapStateEntered<0 MapStateStarted MapRunStarted");
+  ASSERT_EQ(run.children.size(), 2U);
+  EXPECT_EQ(run.children[0].parameters.dump(), R"x({"BatchInput":{"k":1},"Items":[1,2]})x");
+  const auto answer = [&](std::size_t child, Input::Kind kind, const char* value) {
+    Input input = Input::about(kind, run.children[child].id, *Json::parse(value));
+    input.at = kStart;
+    run.feed(input);
+  };
+  answer(0, Input::Kind::task_succeeded, R"x({"output":"a"})x");
+  ASSERT_EQ(run.children.size(), 3U);
+  answer(1, Input::Kind::task_failed, "{}");
+  answer(2, Input::Kind::task_succeeded, R"x({"output":"c"})x");
+  EXPECT_EQ(run.output(), R"x(["a",{},"c"])x");
+  EXPECT_TRUE(run.transcript().ends_with("MapRunSucceeded MapStateSucceeded MapStateExited ExecutionSucceeded")) << run.transcript();
+}
+
+TEST(DistributedMap, ReadsItsItemsFromADocument) {
+  const auto with = [](const std::string& config, const std::string& body) {
+    Transcript run(
+        R"x({"StartAt":"M","States":{"M":{"Type":"Map","ItemReader":{"Resource":"arn:aws:states:::s3:getObject","ReaderConfig":)x" +
+        config +
+        R"x(,"Parameters":{"Bucket":"b","Key":"k"}},"ItemProcessor":{"ProcessorConfig":{"Mode":"DISTRIBUTED","ExecutionType":"STANDARD"},"StartAt":"P","States":{"P":{"Type":"Succeed"}}},"End":true}}})x");
+    Input input = Input::about(Input::Kind::task_succeeded, run.tasks.at(0).id, Json::object({{"Body", body}}));
+    input.at = kStart;
+    run.feed(input);
+    std::string out;
+    for (const Command& child : run.children) out += child.parameters.dump() + ' ';
+    return run.execution->status() == Status::failed ? run.execution->failure().error + ": " + run.execution->failure().cause : out;
+  };
+  EXPECT_EQ(with(R"x({"InputType":"CSV","CSVHeaderLocation":"FIRST_ROW"})x", "a,b\r\n1,\"x, \"\"y\"\"\"\n2,\n"),
+            R"x({"a":"1","b":"x, \"y\""} {"a":"2","b":""} )x");
+  EXPECT_EQ(with(R"x({"InputType":"JSON","MaxItems":2})x", "[1,[2],3]"), "1 [2] ");
+  EXPECT_EQ(with(R"x({"InputType":"JSONL"})x", "{\"a\":1}\n\n2"), R"x({"a":1} 2 )x");
+  EXPECT_TRUE(with(R"x({"InputType":"JSON"})x", "{}").starts_with("States.ItemReaderFailed")) << with(R"x({"InputType":"JSON"})x", "{}");
+}
+
+TEST(Redrive, GoesOnFromTheStateThatFailed) {
+  const char* definition =
+      R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Assign":{"v":5},"Next":"T"},"T":{"Type":"Task","Resource":"arn:aws:states:::sns:publish","Next":"Z"},
+    "Z":{"Type":"Pass","Parameters":{"v.$":"$v","n.$":"$$.Execution.RedriveCount"},"End":true}}})x";
+  Transcript first(definition, "1");
+  first.fail("E");
+  Json::Object point = first.execution->failure_point().as_object();
+  point.set("redriveCount", 1);
+  Transcript second(definition, "1", Input::about(Input::Kind::redriven, 0, Json(std::move(point))));
+  EXPECT_EQ(second.transcript(), "ExecutionRedriven TaskStateEntered TaskScheduled TaskStarted");
+  EXPECT_EQ(second.history.front().id, 9);
+  second.succeed("2");
+  EXPECT_EQ(second.output(), R"x({"v":5,"n":1})x");
+}
+
+TEST(Activity, IsScheduledStartedAndAnswered) {
+  Transcript run(
+      R"x({"StartAt":"A","States":{"A":{"Type":"Task","Resource":"arn:aws:states:us-west-2:1:activity:work","TimeoutSeconds":9,"End":true}}})x",
+      "1");
+  EXPECT_EQ(run.transcript(), "ExecutionStarted TaskStateEntered<0 ActivityScheduled");
+  EXPECT_EQ(run.tasks[0].token.size(), 64U);
+  Input started = Input::about(Input::Kind::task_started, run.tasks[0].id, Json("me"));
+  started.at = kStart;
+  run.feed(started);
+  run.succeed("2");
+  EXPECT_EQ(run.transcript(),
+            "ExecutionStarted TaskStateEntered<0 ActivityScheduled ActivityStarted ActivitySucceeded TaskStateExited ExecutionSucceeded");
+}
+
 TEST(Definition, NamesEveryProblemWithItsPlace) {
   EXPECT_EQ(problems("{"), "INVALID_JSON_DESCRIPTION /\n");
   EXPECT_EQ(problems("{}"), "SCHEMA_VALIDATION_FAILED /\nSCHEMA_VALIDATION_FAILED /\n");
   EXPECT_EQ(problems(R"x({"StartAt":"X","States":{"A":{"Type":"Pass","Next":"B","Bogus":1},"C":{"Type":"Task","End":true}}})x"),
-            "SCHEMA_VALIDATION_FAILED /States/A/Bogus\nSCHEMA_VALIDATION_FAILED /States/C\nMISSING_TRANSITION_TARGET "
+            "SCHEMA_VALIDATION_FAILED /States/A\nSCHEMA_VALIDATION_FAILED /States/C\nMISSING_TRANSITION_TARGET "
             "/StartAt\nMISSING_TRANSITION_TARGET /States/A/Next\n"
-            "UNREACHABLE_STATE /States/A\nUNREACHABLE_STATE /States/C\n");
+            "MISSING_TRANSITION_TARGET /States/A\nMISSING_TRANSITION_TARGET /States/C\n");
   EXPECT_EQ(
       problems(R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Parameters":{"x.$":"nonsense"},"ResultPath":"$.a[*]","End":true}}})x"),
       "SCHEMA_VALIDATION_FAILED /States/A/Parameters\nSCHEMA_VALIDATION_FAILED /States/A/ResultPath\n");
@@ -352,8 +510,13 @@ TEST(Definition, NamesEveryProblemWithItsPlace) {
           R"x({"StartAt":"A","States":{"A":{"Type":"Task","Resource":"arn:aws:states:::sns:publish","Retry":[{"ErrorEquals":["States.ALL","X"]},{"ErrorEquals":["Y"],"MaxAttempts":-1}],"End":true}}})x"),
       "SCHEMA_VALIDATION_FAILED /States/A/Retry[0]/ErrorEquals\nSCHEMA_VALIDATION_FAILED "
       "/States/A/Retry[0]/ErrorEquals\nSCHEMA_VALIDATION_FAILED /States/A/Retry[1]/MaxAttempts\n");
-  EXPECT_EQ(problems(R"x({"StartAt":"A","QueryLanguage":"JSONata","States":{"A":{"Type":"Succeed"}}})x"),
-            "SCHEMA_VALIDATION_FAILED /QueryLanguage\n");
+  EXPECT_EQ(problems(R"x({"StartAt":"A","QueryLanguage":"JSONata","States":{"A":{"Type":"Succeed"}}})x"), "");
+  EXPECT_EQ(
+      problems(
+          R"x({"StartAt":"A","QueryLanguage":"JSONata","States":{"A":{"Type":"Pass","InputPath":"$.a","Output":"{% 1 + %}","End":true}}})x"),
+      "SCHEMA_VALIDATION_FAILED /States/A\nSCHEMA_VALIDATION_FAILED /States/A/Output\n");
+  EXPECT_EQ(problems(R"x({"StartAt":"A","QueryLanguage":"JSONata","States":{"A":{"Type":"Succeed","QueryLanguage":"JSONPath"}}})x"),
+            "SCHEMA_VALIDATION_FAILED /States/A/QueryLanguage\n");
 }
 
 }  // namespace

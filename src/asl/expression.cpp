@@ -172,48 +172,119 @@ Outcome<std::optional<Json>> Expression::find(const Scope& scope) const {
   return std::optional<Json>(*std::move(result));
 }
 
-Result<Template> Template::parse(const Json& json) {
+void Expression::variables(std::set<std::string>& out) const {
+  if (source_ == Source::variable) out.insert(name_);
+  for (const Expression& argument : arguments_) argument.variables(out);
+}
+
+std::optional<std::string_view> jsonata_of(std::string_view text) {
+  if (!text.starts_with("{%") || !text.ends_with("%}") || text.size() < 4) return std::nullopt;
+  return trim(text.substr(2, text.size() - 4));
+}
+
+const char* type_name(const Json& value) {
+  switch (value.kind()) {
+    case Json::Kind::null:
+      return "null";
+    case Json::Kind::boolean:
+      return "boolean";
+    case Json::Kind::number:
+      return value.as_integer() ? "integer" : "number";
+    case Json::Kind::string:
+      return "string";
+    case Json::Kind::array:
+      return "array";
+    case Json::Kind::object:
+      return "object";
+  }
+  return "";
+}
+
+namespace {
+
+// Whether an expression may look at $states.context: it names $states otherwise than to go on to another member.
+bool names_context(std::string_view text) {
+  for (std::size_t at = text.find("$states"); at != std::string_view::npos; at = text.find("$states", at + 1)) {
+    const std::string_view rest = text.substr(at + 7);
+    if (!rest.starts_with(".input") && !rest.starts_with(".result") && !rest.starts_with(".errorOutput")) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Template Template::of(Expression expression, std::string field) {
   Template out;
+  out.kind_ = Kind::expression;
+  out.expression_ = std::make_shared<const Expression>(std::move(expression));
+  out.field_ = std::move(field);
+  return out;
+}
+
+Result<Template> Template::parse(const Json& json, Language language, std::string field) {
+  Template out;
+  out.field_ = field;
   if (json.is_object()) {
     out.kind_ = Kind::object;
     for (const auto& [key, value] : json.as_object()) {
-      if (key.ends_with(".$")) {
+      if (language == Language::jsonpath && key.ends_with(".$")) {
         if (!value.is_string())
           return invalid(fmt::format("The value for the field '{}' must be a valid JSONPath or a valid intrinsic function call", key));
         auto expression = Expression::parse(value.as_string());
         if (!expression)
-          return invalid(fmt::format("The value for the field '{}' must be a valid JSONPath or a valid intrinsic function call ({})", key,
-                                     expression.error().message));
-        Template member;
-        member.kind_ = Kind::expression;
-        member.expression_ = std::make_shared<const Expression>(*std::move(expression));
-        member.field_ = key;
-        out.members_.emplace_back(key.substr(0, key.size() - 2), std::move(member));
+          return invalid(fmt::format("The value for the field '{}' must be a valid JSONPath or a valid intrinsic function call", key));
+        out.members_.emplace_back(key.substr(0, key.size() - 2), of(*std::move(expression), key));
       } else {
-        auto member = parse(value);
+        auto member = parse(value, language, field + '/' + key);
         if (!member) return member;
         out.members_.emplace_back(key, *std::move(member));
       }
     }
   } else if (json.is_array()) {
     out.kind_ = Kind::array;
-    for (const Json& item : json.as_array()) {
-      auto member = parse(item);
+    for (std::size_t i = 0; i < json.as_array().size(); ++i) {
+      auto member = parse(json.as_array()[i], language, fmt::format("{}[{}]", field, i));
       if (!member) return member;
       out.members_.emplace_back("", *std::move(member));
     }
+  } else if (language == Language::jsonata && json.is_string() && jsonata_of(json.as_string())) {
+    auto expression = query::Jsonata::parse(*jsonata_of(json.as_string()));
+    if (!expression)
+      return invalid(fmt::format("The JSONata expression '{}' specified for the field '{}' is not valid. {}: {}",
+                                 *jsonata_of(json.as_string()), field, expression.error().code, expression.error().message));
+    out.kind_ = Kind::jsonata;
+    out.needs_context_ = names_context(expression->text());
+    out.jsonata_ = *std::move(expression);
+    return out;
   } else {
     out.literal_ = json;
   }
   // What holds no expression is one shared value.
-  const bool constant = out.kind_ != Kind::expression && std::all_of(out.members_.begin(), out.members_.end(),
-                                                                     [](const auto& m) { return m.second.kind_ == Kind::literal; });
+  const bool constant =
+      std::all_of(out.members_.begin(), out.members_.end(), [](const auto& m) { return m.second.kind_ == Kind::literal; });
   if (constant) {
     out.kind_ = Kind::literal;
     out.literal_ = json;
     out.members_.clear();
   }
   return out;
+}
+
+const std::string& Template::text() const { return kind_ == Kind::jsonata ? jsonata_->text() : expression_->text(); }
+
+void Template::variables(std::set<std::string>& out) const {
+  if (expression_) expression_->variables(out);
+  if (jsonata_)
+    for (const std::string& name : jsonata_->variables())
+      if (name != "states") out.insert(name);
+  for (const auto& [key, member] : members_) member.variables(out);
+}
+
+Outcome<std::optional<Json>> Template::find(const Scope& scope) const {
+  if (kind_ == Kind::expression) return expression_->find(scope);
+  auto rendered = render(scope);
+  if (!rendered) return std::unexpected(rendered.error());
+  return std::optional<Json>(*std::move(rendered));
 }
 
 Outcome<Json> Template::render(const Scope& scope) const {
@@ -224,9 +295,28 @@ Outcome<Json> Template::render(const Scope& scope) const {
       auto value = expression_->find(scope);
       if (!value) return std::unexpected(value.error());
       if (!*value)
-        return std::unexpected(Failure{errors::kParameterPathFailure,
-                                       fmt::format("The JSONPath '{}' specified for the field '{}' could not be found in the input '{}'",
-                                                   expression_->text(), field_, scope.data.dump())});
+        return std::unexpected(
+            Failure{errors::kParameterPathFailure,
+                    fmt::format("The JSONPath '{}' specified for the field '{}' could not be found in the input '{}'", expression_->text(),
+                                field_, (expression_->is_context() ? scope.context() : scope.data).dump())});
+      return **std::move(value);
+    }
+    case Kind::jsonata: {
+      const Json states = scope.states ? (*scope.states)(needs_context_) : Json();
+      const query::Jsonata::Environment environment{.variables = &scope.variables,
+                                                    .states = &states,
+                                                    .entropy = &scope.entropy,
+                                                    .now = scope.now,
+                                                    .step_functions = true,
+                                                    .limits = query::Jsonata::step_functions_limits()};
+      auto value = jsonata_->evaluate(nullptr, environment);
+      const auto failed = [&](const std::string& what) {
+        return std::unexpected(
+            Failure{errors::kQueryEvaluationError,
+                    fmt::format("The JSONata expression '{}' specified for the field '{}' {}", jsonata_->text(), field_, what), field_});
+      };
+      if (!value) return failed(fmt::format("threw an error during evaluation. {}: {}", value.error().code, value.error().message));
+      if (!*value) return failed("returned nothing (undefined).");
       return **std::move(value);
     }
     case Kind::array: {

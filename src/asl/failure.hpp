@@ -7,6 +7,8 @@ namespace snapward::asl {
 struct Failure {
   std::string error;  // "States.Timeout", "Ec2.Ec2Exception", a user's own
   std::string cause;  // text for people
+  // The field whose JSONata expression failed ("Output/total"): shown by an EvaluationFailed event. Empty for all other failures.
+  std::string location = {};
 };
 
 namespace errors {
@@ -19,6 +21,10 @@ inline constexpr const char* kDataLimitExceeded = "States.DataLimitExceeded";
 inline constexpr const char* kNoChoiceMatched = "States.NoChoiceMatched";
 inline constexpr const char* kParameterPathFailure = "States.ParameterPathFailure";
 inline constexpr const char* kResultPathMatchFailure = "States.ResultPathMatchFailure";
+inline constexpr const char* kQueryEvaluationError = "States.QueryEvaluationError";
+inline constexpr const char* kItemReaderFailed = "States.ItemReaderFailed";
+inline constexpr const char* kResultWriterFailed = "States.ResultWriterFailed";
+inline constexpr const char* kExceedToleratedFailureThreshold = "States.ExceedToleratedFailureThreshold";
 inline constexpr const char* kIntrinsicFailure = "States.IntrinsicFailure";
 }  // namespace errors
 

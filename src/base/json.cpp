@@ -12,6 +12,7 @@ namespace snapward {
 
 struct Json::Node {
   std::atomic<std::uint32_t> refs{1};
+  std::uint32_t depth = 0;
 };
 struct Json::StringNode : Node {
   explicit StringNode(std::string t) : text(std::move(t)) {}
@@ -22,11 +23,17 @@ struct Json::NumberNode : Node {
   std::string text;
 };
 struct Json::ArrayNode : Node {
-  explicit ArrayNode(Array i) : items(std::move(i)) {}
+  explicit ArrayNode(Array i) : items(std::move(i)) {
+    for (const Json& item : items) depth = std::max(depth, item.depth());
+    ++depth;
+  }
   Array items;
 };
 struct Json::ObjectNode : Node {
-  explicit ObjectNode(Object m) : members(std::move(m)) {}
+  explicit ObjectNode(Object m) : members(std::move(m)) {
+    for (const Member& member : members) depth = std::max(depth, member.value.depth());
+    ++depth;
+  }
   Object members;
 };
 
@@ -85,6 +92,7 @@ void Json::release() noexcept {
   }
 }
 
+std::uint32_t Json::depth() const { return node_ ? node_->depth : 0; }
 bool Json::as_bool() const { return assert(is_bool()), bool_; }
 const std::string& Json::as_string() const { return assert(is_string()), static_cast<const StringNode*>(node_)->text; }
 const std::string& Json::number_text() const { return assert(is_number()), static_cast<const NumberNode*>(node_)->text; }

@@ -82,6 +82,9 @@ class Json {
 
   // Whether both share one node: a quick yes; a no says nothing about equality.
   [[nodiscard]] bool identical(const Json& other) const { return kind_ == other.kind_ && node_ == other.node_ && bool_ == other.bool_; }
+  // How deep arrays and objects are nested in it; 0 for a scalar. What parse() reads is at most 512; values built by programs may be
+  // deeper, and are to be refused before they are written or taken apart.
+  [[nodiscard]] std::uint32_t depth() const;
   // Structural equality; numbers by value (1 == 1.0), members in any order.
   friend bool operator==(const Json& a, const Json& b);
 

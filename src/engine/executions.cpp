@@ -1,9 +1,11 @@
 #include "engine/executions.hpp"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "base/arn.hpp"
+#include "base/text.hpp"
 #include "engine/integrations.hpp"
 
 namespace snapward::engine {
@@ -13,6 +15,12 @@ constexpr const char* kExecutions = "executions";
 constexpr const char* kByMachine = "executions_by_machine";
 constexpr const char* kHistory = "history";
 constexpr const char* kInputs = "inputs";
+constexpr const char* kFailures = "failures";
+constexpr const char* kMapRuns = "map_runs";
+constexpr const char* kMapRunsByExecution = "map_runs_by_execution";
+
+// RFC 9110's date: "Tue, 15 Nov 1994 08:12:31 GMT".
+std::string http_date(Instant at) { return fmt::format("{:%a, %d %b %Y %H:%M:%S} GMT", std::chrono::floor<std::chrono::seconds>(at)); }
 
 std::string numbered(const std::string& arn, std::int64_t n) { return fmt::format("{}\n{:010}", arn, n); }
 // Newest first in key order: time counts down.
@@ -27,7 +35,14 @@ struct Executions::Live {
   asl::Execution execution;
   std::shared_ptr<const asl::Machine> machine;  // Commands point into it
   std::string revision;
-  std::int64_t inputs = 0;  // journaled so far
+  bool express = false;
+  Parent parent;
+  std::int64_t redrives = 0;
+  std::string redriven_at;
+  std::string test_case;
+  std::unordered_map<std::string, std::int64_t> mocked;  // state → how often it was answered from the mocks
+  std::vector<Future<Json>> ends;                        // who waits for the record
+  std::int64_t inputs = 0;                               // journaled so far
   std::unordered_map<std::int64_t, Loop::TimerId> timers;
   std::unordered_map<std::int64_t, asl::Command> tasks;  // commanded, not answered
 
@@ -46,6 +61,13 @@ struct Executions::Live {
     if (!execution.failure().error.empty()) out.set("error", execution.failure().error);
     if (!execution.failure().cause.empty()) out.set("cause", execution.failure().cause);
     out.set("roleArn", info.role_arn).set("machineName", info.machine_name).set("region", info.region).set("revision", revision);
+    if (!info.version_arn.empty()) out.set("stateMachineVersionArn", info.version_arn);
+    if (!info.alias_arn.empty()) out.set("stateMachineAliasArn", info.alias_arn);
+    if (redrives) out.set("redriveCount", redrives).set("redriveDate", redriven_at);
+    if (!parent.arn.empty())
+      out.set("mapRunArn", parent.map_run).set("parent", parent.arn).set("parentTask", parent.task).set("parentState", parent.state);
+    if (express) out.set("express", true);
+    if (!test_case.empty()) out.set("testCase", test_case);
     return out;
   }
 };
@@ -59,8 +81,10 @@ std::string Executions::arn_of(const std::string& machine_arn, const std::string
   return fmt::format("arn:aws:states:{}:{}:execution:{}:{}", arn ? arn->region : "", arn ? arn->account : "", machine, name);
 }
 
-Json Executions::start(const MachineVersion& version, const std::string& name, const std::string& input_text, const Json& input) {
-  asl::ExecutionInfo info{.arn = arn_of(version.arn, name),
+// Makes the execution, tells of it and takes its first step. It may be over when this returns: then the Live is gone.
+Executions::Live& Executions::begin(const MachineVersion& version, const std::string& arn, const std::string& name,
+                                    const std::string& input_text, const Json& input, Parent parent) {
+  asl::ExecutionInfo info{.arn = arn,
                           .name = name,
                           .role_arn = version.role_arn,
                           .machine_arn = version.arn,
@@ -68,21 +92,103 @@ Json Executions::start(const MachineVersion& version, const std::string& name, c
                           .region = version.region,
                           .input = input,
                           .input_text = input_text,
-                          .started = loop_.now()};
+                          .started = loop_.now(),
+                          .version_arn = version.version_arn,
+                          .alias_arn = version.alias_arn};
   auto live = std::make_unique<Live>(version.machine, std::move(info), version.revision);
   Live& l = *live;
-  const std::string arn = l.arn();
+  l.express = version.express;
+  l.parent = std::move(parent);
+  l.test_case = version.test_case;
   live_[arn] = std::move(live);
-  if (listener_) listener_(version.region, l.record());
+  return l;
+}
+
+Json Executions::start(const MachineVersion& version, const std::string& name, const std::string& input_text, const Json& input) {
+  std::string arn = arn_of(version.arn, name);
+  if (version.express) {
+    const std::size_t at = arn.find(":execution:");
+    arn.replace(at, 11, ":express:");
+    arn += ':' + loop_.entropy().uuid();
+  }
+  Live& l = begin(version, arn, name, input_text, input, {});
+  if (listener_ && !l.express) listener_(version.region, l.record());
   asl::Input started = asl::Input::about(asl::Input::Kind::started, 0);
   started.at = loop_.now();
   started.seed = loop_.entropy().next();
   asl::Step step = l.execution.step(started);
-  ledger_.put(kByMachine, by_machine_key(version.arn, l.execution.info().started, name), "");
+  if (!l.express) ledger_.put(kByMachine, by_machine_key(version.arn, l.execution.info().started, name), arn);
   // Before apply(): an execution that ends at once is gone after it.
   const Json begun = Json::object({{"executionArn", l.arn()}, {"startDate", iso_millis(l.execution.info().started)}});
   apply(l, std::move(step), &started);
   return begun;
+}
+
+Task<Json> Executions::run_express(MachineVersion version, std::string name, std::string input_text, Json input) {
+  constexpr std::chrono::minutes kLongest{5};  // Developer Guide, "Standard and Express workflows"
+  const std::string base = arn_of(version.arn, name);
+  std::string arn = base + ':' + loop_.entropy().uuid();
+  arn.replace(arn.find(":execution:"), 11, ":express:");
+  Live& l = begin(version, arn, name, input_text, input, {});
+  const Future<Json> end;
+  l.ends.push_back(end);
+  const auto limit =
+      loop_.after(kLongest, [this, arn] { feed(arn, asl::Input::failure(asl::Input::Kind::aborted, 0, asl::errors::kTimeout, "")); });
+  feed(arn, asl::Input::about(asl::Input::Kind::started, 0));
+  Json record = co_await end;
+  loop_.cancel(limit);
+  co_return record;
+}
+
+// An item of a distributed Map.
+void Executions::start_child(Live& live, const asl::Command& command) {
+  const auto& info = live.execution.info();
+  // "arn:aws:states:R:A:mapRun:MACHINE/LABEL:UUID"
+  const std::vector<std::string> parts = split(command.map_run, ':');
+  const std::string label = parts.size() > 6 ? parts[6] : "";
+  const std::string arn = fmt::format("arn:aws:states:{}:{}:{}:{}:{}", info.region, parts[4],
+                                      command.machine->express ? "express" : "execution", label, command.name);
+  if (const auto known = find(arn)) {  // after a restart: it may be over, or still go on
+    if ((*known)["status"].string_or() != "RUNNING")
+      loop_.defer([this, parent = Parent{live.arn(), command.id, {}, {}}, record = *known] { child_over(parent, record); });
+    return;
+  }
+  const MachineVersion version{.arn = fmt::format("arn:aws:states:{}:{}:stateMachine:{}", info.region, parts[4], label),
+                               .name = label,
+                               .role_arn = info.role_arn,
+                               .region = info.region,
+                               .revision = live.revision,
+                               .machine = command.machine,
+                               .express = command.machine->express,
+                               .test_case = live.test_case};
+  Live& child = begin(version, arn, command.name, command.parameters.dump(), command.parameters,
+                      {live.arn(), command.id, command.state, command.map_run});
+  if (!child.express || !live.express) ledger_.put(kByMachine, by_machine_key(command.map_run, loop_.now(), command.name), arn);
+  feed(arn, asl::Input::about(asl::Input::Kind::started, 0));
+}
+
+void Executions::child_over(const Parent& parent, const Json& record) {
+  const auto found = live_.find(parent.arn);
+  if (found == live_.end() || found->second->tasks.erase(parent.task) == 0) return;
+  const Json shown = Json::object({{"ExecutionArn", record["executionArn"]},
+                                   {"Input", record["input"]},
+                                   {"InputDetails", Json::object({{"Included", true}})},
+                                   {"Name", record["name"]},
+                                   {"Output", record["output"]},
+                                   {"OutputDetails", Json::object({{"Included", true}})},
+                                   {"Error", record["error"]},
+                                   {"Cause", record["cause"]},
+                                   {"StartDate", record["startDate"]},
+                                   {"StateMachineArn", record["stateMachineArn"]},
+                                   {"Status", record["status"]},
+                                   {"StopDate", record["stopDate"]}});
+  const bool good = record["status"].string_or() == "SUCCEEDED";
+  const auto output = Json::parse(record["output"].string_or("null"));
+  asl::Input input = good ? asl::Input::about(asl::Input::Kind::task_succeeded, parent.task)
+                          : asl::Input::failure(asl::Input::Kind::task_failed, parent.task, std::string(record["error"].string_or()),
+                                                std::string(record["cause"].string_or()));
+  input.value = Json::object({{"output", output.value_or(Json())}, {"execution", shown}});
+  feed(parent.arn, std::move(input));
 }
 
 void Executions::stop(const std::string& arn, const std::string& error, const std::string& cause) {
@@ -102,30 +208,53 @@ void Executions::feed(const std::string& arn, asl::Input input) {
 // One commit: the history, the Input for replay, the status. Then, once durable, the commands.
 void Executions::apply(Live& live, asl::Step step, const asl::Input* journaled) {
   if (step.history.empty() && step.commands.empty()) return;
-  if (!step.history.empty()) ledger_.put(kHistory, numbered(live.arn(), step.history.front().id), asl::stored_events(step.history));
+  if (!step.history.empty() && !live.express)
+    ledger_.put(kHistory, numbered(live.arn(), step.history.front().id), asl::stored_events(step.history));
   note(live, step);
   if (live.execution.status() != asl::Status::running) return finish(live);
-  ledger_.put(kInputs, numbered(live.arn(), live.inputs++), journaled->to_json().dump());
-  if (live.inputs == 1) ledger_.put(kExecutions, live.arn(), live.record().dump());  // the status changes only at the end
-  ledger_.after_commit([this, arn = live.arn(), commands = std::move(step.commands)]() mutable {
-    const auto found = live_.find(arn);
-    if (found == live_.end()) return;
-    for (const auto& command : commands)
-      if (command.kind == asl::Command::Kind::invoke_task && found->second->tasks.contains(command.id)) invoke(arn, command.id);
-  });
+  if (!live.express) {
+    ledger_.put(kInputs, numbered(live.arn(), live.inputs++), journaled->to_json().dump());
+    if (live.inputs == 1) ledger_.put(kExecutions, live.arn(), live.record().dump());  // the status changes only at the end
+  }
+  if (step.commands.empty()) return;
+  auto perform = [this, arn = live.arn(), commands = std::move(step.commands)]() mutable {
+    for (const auto& command : commands) {
+      const auto found = live_.find(arn);
+      if (found == live_.end()) return;
+      if (!found->second->tasks.contains(command.id)) continue;
+      if (command.kind == asl::Command::Kind::invoke_task) invoke(arn, command.id);
+      if (command.kind == asl::Command::Kind::start_child) start_child(*found->second, command);
+    }
+  };
+  if (live.express)
+    loop_.defer(std::move(perform));
+  else
+    ledger_.after_commit(std::move(perform));
 }
 
 // Keeps the lists of open tasks and timers. Timers need no commit: replay finds them again.
 void Executions::note(Live& live, const asl::Step& step) {
   for (const auto& command : step.commands) switch (command.kind) {
       case asl::Command::Kind::invoke_task:
+      case asl::Command::Kind::start_child:
         live.tasks[command.id] = command;
         if (!command.token.empty()) tokens_[command.token] = {live.arn(), command.id};
         break;
       case asl::Command::Kind::cancel_task:
         if (const auto task = live.tasks.find(command.id); task != live.tasks.end()) {
           tokens_.erase(task->second.token);
+          const asl::Command cancelled = std::move(task->second);
           live.tasks.erase(task);
+          loop_.defer([this, cancelled, waiter = live.arn()] {
+            if (cancelled.kind == asl::Command::Kind::start_child) return cancel(cancelled);
+            if (cancelled.resource && cancelled.resource->pattern == asl::Resource::Pattern::sync)
+              for (auto w = waiting_for_end_.begin(); w != waiting_for_end_.end(); ++w)
+                if (w->second == std::pair(waiter, cancelled.id)) {
+                  const std::string child = w->first;
+                  waiting_for_end_.erase(w);
+                  return stop(child, "", "");
+                }
+          });
         }
         break;
       case asl::Command::Kind::start_timer:
@@ -137,9 +266,60 @@ void Executions::note(Live& live, const asl::Step& step) {
           live.timers.erase(timer);
         }
         break;
+      case asl::Command::Kind::map_run_started: {
+        if (find_map_run(command.map_run)) break;  // replayed
+        Json::Object run{{"mapRunArn", command.map_run},
+                         {"executionArn", live.arn()},
+                         {"stateMachineArn", live.execution.info().machine_arn},
+                         {"status", "RUNNING"},
+                         {"startDate", iso_millis(loop_.now())}};
+        for (const auto& [key, value] : command.parameters.as_object()) run.set(key, value);
+        ledger_.put(kMapRuns, command.map_run, Json(std::move(run)).dump());
+        ledger_.put(kMapRunsByExecution, numbered(live.arn(), live.execution.events()), command.map_run);
+        break;
+      }
+      case asl::Command::Kind::map_run_ended:
+        if (const auto known = find_map_run(command.map_run); known && !known->find("stopDate")) {
+          Json::Object run = known->as_object();
+          run.set("status", command.parameters["status"]).set("stopDate", iso_millis(loop_.now()));
+          ledger_.put(kMapRuns, command.map_run, Json(std::move(run)).dump());
+        }
+        break;
       case asl::Command::Kind::finish:
         break;
     }
+}
+
+// Stops the child that a command started.
+void Executions::cancel(const asl::Command& command) {
+  const std::vector<std::string> parts = split(command.map_run, ':');
+  if (parts.size() < 7) return;
+  stop(fmt::format("arn:aws:states:{}:{}:{}:{}:{}", parts[3], parts[4], command.machine->express ? "express" : "execution", parts[6],
+                   command.name),
+       "", "");
+}
+
+std::optional<Json> Executions::find_map_run(const std::string& arn) {
+  const auto row = ledger_.get(kMapRuns, arn);
+  if (!row) return std::nullopt;
+  auto json = Json::parse(*row);
+  return json ? std::optional(*std::move(json)) : std::nullopt;
+}
+
+std::vector<Json> Executions::map_runs(const std::string& execution) {
+  std::vector<Json> out;
+  for (const auto& row : ledger_.scan(kMapRunsByExecution, store::Range::prefix(execution + "\n")))
+    if (auto run = find_map_run(row.value)) out.push_back(*std::move(run));
+  return out;
+}
+
+void Executions::update_map_run(const std::string& arn, const Json& limits) {
+  const auto run = find_map_run(arn);
+  if (!run) return;
+  Json::Object updated = run->as_object();
+  for (const auto& [key, value] : limits.as_object()) updated.set(key, value);
+  ledger_.put(kMapRuns, arn, Json(std::move(updated)).dump());
+  feed(std::string((*run)["executionArn"].string_or()), asl::Input::about(asl::Input::Kind::map_run_updated, 0, limits));
 }
 
 void Executions::arm(Live& live, std::int64_t timer, Instant deadline) {
@@ -149,38 +329,225 @@ void Executions::arm(Live& live, std::int64_t timer, Instant deadline) {
   });
 }
 
+void Executions::answered(const std::string& arn, std::int64_t task, std::expected<Json, asl::Failure> outcome, bool submitted) {
+  const auto found = live_.find(arn);
+  if (found == live_.end() || !found->second->tasks.contains(task)) return;
+  if (submitted && outcome) return feed(arn, asl::Input::about(asl::Input::Kind::task_submitted, task, *std::move(outcome)));
+  tokens_.erase(found->second->tasks.at(task).token);
+  found->second->tasks.erase(task);
+  if (outcome)
+    feed(arn, asl::Input::about(asl::Input::Kind::task_succeeded, task, *std::move(outcome)));
+  else
+    feed(arn, asl::Input::failure(asl::Input::Kind::task_failed, task, outcome.error().error, outcome.error().cause));
+}
+
 void Executions::invoke(const std::string& arn, std::int64_t task) {
   Live& live = *live_.at(arn);
   const asl::Command command = live.tasks.at(task);
-  const TaskContext context{.region = live.execution.info().region, .request_id = loop_.entropy().uuid()};
-  const auto answer = [this, arn, task](std::expected<Json, asl::Failure> outcome, bool submitted) {
-    const auto found = live_.find(arn);
-    if (found == live_.end() || !found->second->tasks.contains(task)) return;
-    if (submitted && outcome) return feed(arn, asl::Input::about(asl::Input::Kind::task_submitted, task, *std::move(outcome)));
-    tokens_.erase(found->second->tasks.at(task).token);
-    found->second->tasks.erase(task);
-    if (outcome)
-      feed(arn, asl::Input::about(asl::Input::Kind::task_succeeded, task, *std::move(outcome)));
-    else
-      feed(arn, asl::Input::failure(asl::Input::Kind::task_failed, task, outcome.error().error, outcome.error().cause));
-  };
+  if (answer_from_mocks(live, task, command)) return;
+  if (command.resource->kind == asl::Resource::Kind::activity) return offer(arn, task, command);
+  if (task < 0 && command.resource->action == "putObject") return write_results(live, task, command);
+  const TaskContext context{.region = live.execution.info().region, .request_id = loop_.entropy().uuid(), .date = http_date(loop_.now())};
   auto call = call_for(*command.resource, command.parameters, context);
-  if (!call) return answer(std::unexpected(call.error()), false);
-  const bool waits = !command.token.empty();
+  if (!call) return answered(arn, task, std::unexpected(call.error()), false);
   // `machine` keeps the resource alive whatever happens to the execution meanwhile.
-  loop_.spawn(cloud_.call(*std::move(call)), [answer, machine = live.machine, resource = command.resource, context,
-                                              waits](const cloud::Reply& reply) { answer(outcome_of(*resource, reply, context), waits); });
+  loop_.spawn(cloud_.call(*std::move(call)),
+              [this, arn, task, machine = live.machine, resource = command.resource, context](const cloud::Reply& reply) {
+                const auto pattern = resource->pattern;
+                answered(arn, task, outcome_of(*resource, reply, context), pattern != asl::Resource::Pattern::request_response);
+                if (reply && pattern == asl::Resource::Pattern::sync) watch(std::string((*reply)["executionArn"].string_or()), arn, task);
+              });
 }
+
+// Step Functions' own .sync: the task is over when the execution it started is.
+void Executions::watch(const std::string& child, const std::string& waiter, std::int64_t task) {
+  if (live_.contains(child)) {
+    waiting_for_end_.emplace(child, std::pair(waiter, task));
+    return;
+  }
+  if (const auto record = find(child)) sync_over(waiter, task, *record);
+}
+void Executions::sync_over(const std::string& waiter, std::int64_t task, const Json& record) {
+  const auto found = live_.find(waiter);
+  if (found == live_.end()) return;
+  const auto command = found->second->tasks.find(task);
+  if (command != found->second->tasks.end()) answered(waiter, task, sync_outcome(*command->second.resource, record), false);
+}
+
+// ── Activities ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+void Executions::offer(const std::string& arn, std::int64_t task, const asl::Command& command) {
+  const std::string& activity = command.resource->arn;
+  if (activity_known_ && !activity_known_(activity))
+    return answered(arn, task, std::unexpected(asl::Failure{asl::errors::kRuntime, fmt::format("Activity Does Not Exist: '{}'", activity)}),
+                    false);
+  Offered offered{arn, task, command.token, command.parameters.dump()};
+  auto& waiting = pollers_[activity];
+  if (waiting.empty()) {
+    offered_[activity].push_back(std::move(offered));
+    return;
+  }
+  const Poller poller = std::move(waiting.front());
+  waiting.pop_front();
+  feed(arn, asl::Input::about(asl::Input::Kind::task_started, task, Json(poller.worker)));
+  poller.answer.set(Json::object({{"taskToken", offered.token}, {"input", offered.input}}));
+}
+
+Task<std::optional<Json>> Executions::poll_activity(std::string arn, std::string worker) {
+  constexpr std::chrono::seconds kLongPoll{60};
+  auto& waiting = offered_[arn];
+  while (!waiting.empty()) {
+    const Offered next = std::move(waiting.front());
+    waiting.pop_front();
+    const auto live = live_.find(next.execution);
+    if (live == live_.end() || !live->second->tasks.contains(next.task)) continue;  // timed out or stopped meanwhile
+    feed(next.execution, asl::Input::about(asl::Input::Kind::task_started, next.task, Json(worker)));
+    co_return Json::object({{"taskToken", next.token}, {"input", next.input}});
+  }
+  Poller poller{++poller_ids_, worker, {}};
+  pollers_[arn].push_back(poller);
+  const auto timer = loop_.after(kLongPoll, [this, arn, id = poller.id] {
+    auto& list = pollers_[arn];
+    const auto found = std::find_if(list.begin(), list.end(), [id](const Poller& p) { return p.id == id; });
+    if (found == list.end()) return;
+    const auto answer = found->answer;
+    list.erase(found);
+    answer.set(std::nullopt);
+  });
+  auto task = co_await poller.answer;
+  loop_.cancel(timer);
+  co_return task;
+}
+
+// ── Mocks ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+bool Executions::answer_from_mocks(Live& live, std::int64_t task, const asl::Command& command) {
+  if (live.test_case.empty()) return false;
+  const std::string machine = live.execution.info().machine_name.substr(0, live.execution.info().machine_name.find('/'));
+  const Json& responses =
+      mocks_["MockedResponses"][mocks_["StateMachines"][machine]["TestCases"][live.test_case][command.state].string_or()];
+  if (!responses.is_object()) return false;
+  const std::int64_t attempt = live.mocked[command.state]++;
+  for (const auto& [range, response] : responses.as_object()) {
+    const std::size_t dash = range.find('-');
+    const std::int64_t first = std::strtoll(range.c_str(), nullptr, 10);
+    const std::int64_t last = dash == std::string::npos ? first : std::strtoll(range.c_str() + dash + 1, nullptr, 10);
+    if (attempt < first || attempt > last) continue;
+    if (const Json* value = response.find("Return"))
+      answered(live.arn(), task, *value, false);
+    else
+      answered(live.arn(), task,
+               std::unexpected(
+                   asl::Failure{std::string(response["Throw"]["Error"].string_or()), std::string(response["Throw"]["Cause"].string_or())}),
+               false);
+    return true;
+  }
+  answered(live.arn(), task,
+           std::unexpected(asl::Failure{asl::errors::kRuntime,
+                                        fmt::format("The mocks of state '{}' have no response for attempt {}", command.state, attempt)}),
+           false);
+  return true;
+}
+
+// ── Results of a distributed Map ───────────────────────────────────────────────────────────────────────────────────────────────
+
+void Executions::write_results(Live& live, std::int64_t task, const asl::Command& command) {
+  loop_.spawn(
+      put_results(live.execution.info().region, command.parameters),
+      [this, arn = live.arn(), task](std::expected<Json, asl::Failure> outcome) { answered(arn, task, std::move(outcome), false); });
+}
+
+// SUCCEEDED_0.json and FAILED_0.json, and the manifest that names them (Developer Guide, "ResultWriter").
+Task<std::expected<Json, asl::Failure>> Executions::put_results(std::string region, Json wanted) {
+  const std::string bucket(wanted["Bucket"].string_or()), run(wanted["MapRunArn"].string_or());
+  std::string prefix(wanted["Prefix"].string_or());
+  if (!prefix.empty() && !prefix.ends_with('/')) prefix += '/';
+  prefix += run.substr(run.rfind(':') + 1) + '/';
+  const bool lines = wanted["Lines"].bool_or(false);
+  Json::Object files{{"FAILED", Json::Array{}}, {"PENDING", Json::Array{}}, {"SUCCEEDED", Json::Array{}}};
+  const auto put = [&](const std::string& key, const std::string& body) {
+    return cloud_.call(
+        {"s3", region, "PutObject", Json::object({{"Bucket", bucket}, {"Key", key}, {"Body", body}, {"ContentType", "application/json"}})});
+  };
+  const auto failed = [](const cloud::Error& e) { return std::unexpected(asl::Failure{asl::errors::kResultWriterFailed, e.message}); };
+  for (const char* status : {"SUCCEEDED", "FAILED"}) {
+    Json::Array entries;
+    for (const Json& execution : wanted["Executions"].items()) {
+      if ((execution["Status"].string_or() == "SUCCEEDED") != (std::string_view(status) == "SUCCEEDED")) continue;
+      if (wanted["Transformation"].string_or() == "NONE") {
+        entries.push_back(execution);
+        continue;
+      }
+      auto output = Json::parse(execution["Output"].string_or("null"));
+      if (wanted["Transformation"].string_or() == "FLATTEN" && output && output->is_array())
+        entries.insert(entries.end(), output->as_array().begin(), output->as_array().end());
+      else
+        entries.push_back(output.value_or(Json()));
+    }
+    if (entries.empty()) continue;
+    std::string body;
+    if (lines)
+      for (const Json& entry : entries) body += entry.dump() + '\n';
+    else
+      body = Json(std::move(entries)).dump();
+    const std::string key = fmt::format("{}{}_0.{}", prefix, status, lines ? "jsonl" : "json");
+    const auto reply = co_await put(key, body);
+    if (!reply) co_return failed(reply.error());
+    files.set(status, Json::array({Json::object({{"Key", key}, {"Size", body.size()}})}));
+  }
+  const std::string manifest = prefix + "manifest.json";
+  const auto reply =
+      co_await put(manifest, Json::object({{"DestinationBucket", bucket}, {"MapRunArn", run}, {"ResultFiles", std::move(files)}}).dump());
+  if (!reply) co_return failed(reply.error());
+  co_return Json::object({{"MapRunArn", run}, {"ResultWriterDetails", Json::object({{"Bucket", bucket}, {"Key", manifest}})}});
+}
+
+// ── The end ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 void Executions::finish(Live& live) {
   const Json record = live.record();
-  ledger_.put(kExecutions, live.arn(), record.dump());
-  for (std::int64_t i = 0; i < live.inputs; ++i) ledger_.erase(kInputs, numbered(live.arn(), i));
+  const std::string arn = live.arn();
+  if (!live.express || !live.parent.arn.empty()) ledger_.put(kExecutions, arn, record.dump());
+  if (!live.express) {
+    for (std::int64_t i = 0; i < live.inputs; ++i) ledger_.erase(kInputs, numbered(arn, i));
+    if (live.execution.status() != asl::Status::succeeded) ledger_.put(kFailures, arn, live.execution.failure_point().dump());
+  }
   for (const auto& [id, timer] : live.timers) loop_.cancel(timer);
   for (const auto& [id, task] : live.tasks) tokens_.erase(task.token);
   const std::string region = live.execution.info().region;
-  live_.erase(std::string(live.arn()));
-  if (listener_) listener_(region, record);
+  const bool announced = !live.express;
+  const Parent parent = live.parent;
+  const auto ends = std::move(live.ends);
+  live_.erase(arn);
+  if (listener_ && announced) listener_(region, record);
+  for (const auto& end : ends) end.set(record);
+  if (!parent.arn.empty()) loop_.defer([this, parent, record] { child_over(parent, record); });
+  const auto [first, last] = waiting_for_end_.equal_range(arn);
+  std::vector<std::pair<std::string, std::int64_t>> waiters;
+  for (auto w = first; w != last; ++w) waiters.push_back(w->second);
+  waiting_for_end_.erase(first, last);
+  for (const auto& [waiter, task] : waiters) sync_over(waiter, task, record);
+}
+
+std::expected<Instant, std::string> Executions::redrive(const std::string& arn, const Resolver& resolver) {
+  const auto record = find(arn);
+  if (!record) return std::unexpected("Execution Does Not Exist");
+  const auto point = ledger_.get(kFailures, arn);
+  const auto json = point ? Json::parse(*point) : Result<Json>(Json());
+  const auto machine = machine_of(*record, resolver);
+  const auto input = Json::parse((*record)["input"].string_or());
+  if (!json || json->is_null() || !machine || !input) return std::unexpected("its state at the failure is not known");
+  auto live = revive(*record, machine, *input);
+  Live& l = *live;
+  l.redrives = (*record)["redriveCount"].integer_or(0) + 1;
+  l.redriven_at = iso_millis(loop_.now());
+  live_[arn] = std::move(live);
+  ledger_.erase(kFailures, arn);
+  Json::Object resume = json->as_object();
+  resume.set("redriveCount", l.redrives);
+  if (listener_) listener_(l.execution.info().region, l.record());
+  feed(arn, asl::Input::about(asl::Input::Kind::redriven, 0, Json(std::move(resume))));
+  return loop_.now();
 }
 
 // The execution and task that wait with a token; they wait no more.
@@ -212,6 +579,39 @@ bool Executions::task_heartbeat(const std::string& token) {
   return true;
 }
 
+// The definition an execution runs: its machine's, or the item processor of a distributed Map in its parent's.
+std::shared_ptr<const asl::Machine> Executions::machine_of(const Json& record, const Resolver& resolver) {
+  if (!record.find("parent"))
+    return resolver(std::string(record["stateMachineArn"].string_or()), std::string(record["revision"].string_or()));
+  const auto parent = find(std::string(record["parent"].string_or()));
+  if (!parent) return nullptr;
+  const auto outer = machine_of(*parent, resolver);
+  const asl::State* state = outer ? asl::find_state(*outer, record["parentState"].string_or()) : nullptr;
+  return state ? state->processor : nullptr;
+}
+
+std::unique_ptr<Executions::Live> Executions::revive(const Json& r, std::shared_ptr<const asl::Machine> machine, const Json& input) {
+  auto live = std::make_unique<Live>(std::move(machine),
+                                     asl::ExecutionInfo{.arn = std::string(r["executionArn"].string_or()),
+                                                        .name = std::string(r["name"].string_or()),
+                                                        .role_arn = std::string(r["roleArn"].string_or()),
+                                                        .machine_arn = std::string(r["stateMachineArn"].string_or()),
+                                                        .machine_name = std::string(r["machineName"].string_or()),
+                                                        .region = std::string(r["region"].string_or()),
+                                                        .input = input,
+                                                        .input_text = std::string(r["input"].string_or()),
+                                                        .started = parse_iso(r["startDate"].string_or()).value_or(Instant{}),
+                                                        .version_arn = std::string(r["stateMachineVersionArn"].string_or()),
+                                                        .alias_arn = std::string(r["stateMachineAliasArn"].string_or())},
+                                     std::string(r["revision"].string_or()));
+  live->parent = {std::string(r["parent"].string_or()), r["parentTask"].integer_or(0), std::string(r["parentState"].string_or()),
+                  std::string(r["mapRunArn"].string_or())};
+  live->redrives = r["redriveCount"].integer_or(0);
+  live->redriven_at = r["redriveDate"].string_or();
+  live->test_case = r["testCase"].string_or();
+  return live;
+}
+
 void Executions::restore(const Resolver& resolver) {
   // The journals of running executions: consecutive rows with one ARN.
   std::size_t restored = 0;
@@ -223,24 +623,13 @@ void Executions::restore(const Resolver& resolver) {
       if (const auto json = Json::parse(rows[i].value)) inputs.push_back(asl::Input::from_json(*json));
     const auto record = find(arn);
     if (!record) continue;
-    const Json& r = *record;
-    auto machine = resolver(std::string(r["stateMachineArn"].string_or()), std::string(r["revision"].string_or()));
-    const auto input = Json::parse(r["input"].string_or());
+    const auto machine = machine_of(*record, resolver);
+    const auto input = Json::parse((*record)["input"].string_or());
     if (!machine || !input) {
       spdlog::error("execution {} cannot go on: its definition is gone", arn);
       continue;
     }
-    auto live = std::make_unique<Live>(machine,
-                                       asl::ExecutionInfo{.arn = arn,
-                                                          .name = std::string(r["name"].string_or()),
-                                                          .role_arn = std::string(r["roleArn"].string_or()),
-                                                          .machine_arn = std::string(r["stateMachineArn"].string_or()),
-                                                          .machine_name = std::string(r["machineName"].string_or()),
-                                                          .region = std::string(r["region"].string_or()),
-                                                          .input = *input,
-                                                          .input_text = std::string(r["input"].string_or()),
-                                                          .started = parse_iso(r["startDate"].string_or()).value_or(Instant{})},
-                                       std::string(r["revision"].string_or()));
+    auto live = revive(*record, machine, *input);
     Live& l = *live;
     live_[arn] = std::move(live);
     for (const asl::Input& in : inputs) {
@@ -261,14 +650,25 @@ void Executions::restore(const Resolver& resolver) {
     ++restored;
     for (const auto& [id, command] : l.tasks) {
       const std::int64_t task = id;
-      // A task whose token was handed out waits for its answer; every other one is asked again.
-      const bool handed_out = !command.token.empty() && std::any_of(inputs.begin(), inputs.end(), [task](const asl::Input& in) {
-        return in.kind == asl::Input::Kind::task_submitted && in.id == task;
+      // A task that was handed out waits for its answer; every other one is asked again.
+      const auto said = [&](asl::Input::Kind kind) -> const asl::Input* {
+        const auto found =
+            std::find_if(inputs.begin(), inputs.end(), [&](const asl::Input& in) { return in.kind == kind && in.id == task; });
+        return found == inputs.end() ? nullptr : &*found;
+      };
+      const asl::Input* submitted = said(asl::Input::Kind::task_submitted);
+      if (said(asl::Input::Kind::task_started)) continue;
+      if (submitted && !command.token.empty()) continue;
+      loop_.defer([this, arn, task, child = submitted ? std::string(submitted->value["ExecutionArn"].string_or()) : ""] {
+        const auto found = live_.find(arn);
+        if (found == live_.end() || !found->second->tasks.contains(task)) return;
+        if (!child.empty()) return watch(child, arn, task);
+        const asl::Command again = found->second->tasks.at(task);
+        if (again.kind == asl::Command::Kind::start_child)
+          start_child(*found->second, again);
+        else
+          invoke(arn, task);
       });
-      if (!handed_out)
-        loop_.defer([this, arn, task] {
-          if (const auto found = live_.find(arn); found != live_.end() && found->second->tasks.contains(task)) invoke(arn, task);
-        });
     }
   }
   if (restored) spdlog::info("{} running executions go on", restored);
@@ -292,8 +692,8 @@ Executions::Page Executions::list(const std::string& machine_arn, const std::str
   for (;;) {
     const auto rows = ledger_.scan(kByMachine, range);
     for (const auto& row : rows) {
-      const std::string name = row.key.substr(row.key.rfind('\n') + 1);
-      auto record = find(arn_of(machine_arn, name));
+      // Rows of before 0.2 hold no ARN: it follows from the name.
+      auto record = find(row.value.empty() ? arn_of(machine_arn, row.key.substr(row.key.rfind('\n') + 1)) : row.value);
       if (!record || (!status.empty() && (*record)["status"].string_or() != status)) continue;
       if (page.items.size() == limit) {
         page.next = row.key;

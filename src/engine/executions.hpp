@@ -4,10 +4,15 @@
 // After a restart, restore() replays the journals: what was answered stays answered, what was not is performed again; a Task's work
 // is therefore done at least once, and its journal position (execution ARN and task id) is its idempotency key.
 //
-// Tables: executions (ARN → record), executions_by_machine (machine, newest first), history (ARN, first event id → events),
-// inputs (ARN, number → Input; only while running).
+// Express executions are of the moment: nothing of them is written; they end with the process.
+// The items of a distributed Map are executions of their own, children of the one whose Map it is.
+//
+// Tables: executions (ARN → record), executions_by_machine (machine or map run, newest first), history (ARN, first event id → events),
+// inputs (ARN, number → Input; only while running), failures (ARN → what a redrive goes on from), map_runs (ARN → record),
+// map_runs_by_execution (execution, number → map run ARN).
 // Owned by main, used on the loop's thread only.
 #pragma once
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -27,6 +32,9 @@ struct MachineVersion {
   std::string arn, name, role_arn, region;
   std::string revision;  // names the definition in the resolver
   std::shared_ptr<const asl::Machine> machine;
+  bool express = false;
+  std::string version_arn = {}, alias_arn = {};  // when started by one
+  std::string test_case = {};                    // of the mocks
 };
 
 class Executions {
@@ -45,11 +53,28 @@ class Executions {
   // Starts and persists; the name must be free (find() first). Returns {"executionArn", "startDate"}.
   Json start(const MachineVersion& version, const std::string& name, const std::string& input_text, const Json& input);
   void stop(const std::string& arn, const std::string& error, const std::string& cause);
+  // Starts an Express execution and gives its record once it is over.
+  Task<Json> run_express(MachineVersion version, std::string name, std::string input_text, Json input);
+  // Goes on with one that failed, was stopped or timed out; why not, when it cannot.
+  std::expected<Instant, std::string> redrive(const std::string& arn, const Resolver& resolver);
 
   // By task token; false when no task waits with it.
   bool task_succeeded(const std::string& token, const Json& output);
   bool task_failed(const std::string& token, const std::string& error, const std::string& cause);
   bool task_heartbeat(const std::string& token);
+
+  // A worker asks for an activity's next task: {"taskToken", "input"}, or nothing after a minute.
+  Task<std::optional<Json>> poll_activity(std::string arn, std::string worker);
+  void set_activity_check(std::function<bool(const std::string& arn)> known) { activity_known_ = std::move(known); }
+
+  // Answers given instead of calls, per machine, test case and state (the format of Step Functions Local's mock configuration).
+  void set_mocks(Json mocks) { mocks_ = std::move(mocks); }
+
+  // {"mapRunArn", "executionArn", "stateMachineArn", "status", "startDate", "stopDate"?, "maxConcurrency", "toleratedFailureCount",
+  // "toleratedFailurePercentage", "total", "items"}
+  [[nodiscard]] std::optional<Json> find_map_run(const std::string& arn);
+  std::vector<Json> map_runs(const std::string& execution);
+  void update_map_run(const std::string& arn, const Json& limits);
 
   // {"executionArn", "stateMachineArn", "name", "status", "startDate", "stopDate"?, "input", "output"?, "error"?, "cause"?, "roleArn",
   // "revision"}
@@ -60,6 +85,7 @@ class Executions {
     std::string next;  // empty: the end
   };
   // Newest first. `from` is a Page's next.
+  // machine_arn: a machine's, or a map run's for its children.
   Page list(const std::string& machine_arn, const std::string& status, std::size_t limit, const std::string& from);
   // HistoryEvents as JSON; `from` and next as above.
   Page history(const std::string& arn, bool newest_first, std::size_t limit, const std::string& from);
@@ -72,6 +98,25 @@ class Executions {
 
  private:
   struct Live;
+  struct Parent {
+    std::string arn;  // empty: none
+    std::int64_t task = 0;
+    std::string state, map_run;
+  };
+  Live& begin(const MachineVersion& version, const std::string& arn, const std::string& name, const std::string& input_text,
+              const Json& input, Parent parent);
+  void start_child(Live& live, const asl::Command& command);
+  void write_results(Live& live, std::int64_t task, const asl::Command& command);
+  Task<std::expected<Json, asl::Failure>> put_results(std::string region, Json wanted);
+  bool answer_from_mocks(Live& live, std::int64_t task, const asl::Command& command);
+  void offer(const std::string& arn, std::int64_t task, const asl::Command& command);
+  void child_over(const Parent& parent, const Json& record);
+  void sync_over(const std::string& waiter, std::int64_t task, const Json& record);
+  void watch(const std::string& child, const std::string& waiter, std::int64_t task);
+  void cancel(const asl::Command& command);
+  std::shared_ptr<const asl::Machine> machine_of(const Json& record, const Resolver& resolver);
+  std::unique_ptr<Live> revive(const Json& record, std::shared_ptr<const asl::Machine> machine, const Json& input);
+  void answered(const std::string& arn, std::int64_t task, std::expected<Json, asl::Failure> outcome, bool submitted);
   void feed(const std::string& arn, asl::Input input);
   std::optional<std::pair<std::string, std::int64_t>> claim(const std::string& token);
   void apply(Live& live, asl::Step step, const asl::Input* journaled);
@@ -86,6 +131,23 @@ class Executions {
   Listener listener_;
   std::unordered_map<std::string, std::unique_ptr<Live>> live_;
   std::unordered_map<std::string, std::pair<std::string, std::int64_t>> tokens_;  // token → execution, task
+  // Execution that a .sync task started → the execution and task that wait for its end.
+  std::unordered_multimap<std::string, std::pair<std::string, std::int64_t>> waiting_for_end_;
+  struct Offered {
+    std::string execution;
+    std::int64_t task = 0;
+    std::string token, input;
+  };
+  struct Poller {
+    std::uint64_t id = 0;
+    std::string worker;
+    Future<std::optional<Json>> answer;
+  };
+  std::unordered_map<std::string, std::deque<Offered>> offered_;  // by activity
+  std::unordered_map<std::string, std::deque<Poller>> pollers_;
+  std::uint64_t poller_ids_ = 0;
+  std::function<bool(const std::string& arn)> activity_known_;
+  Json mocks_;
 };
 
 }  // namespace snapward::engine

@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <map>
+
 #include "base/arn.hpp"
+#include "base/time.hpp"
 #include "wire/model.hpp"
 
 namespace snapward::engine {
@@ -61,6 +64,8 @@ std::expected<cloud::Call, asl::Failure> call_for(const asl::Resource& resource,
     input.set("Payload", parameters["Payload"].dump());
   } else if (resource.type == "sns" && input.find("Message")) {
     input.set("Message", as_text(*input.find("Message")));
+  } else if (resource.type == "http" || resource.type.find(':') != std::string::npos) {
+    return std::unexpected(unknown(resource, "This integration is not supported by this version of Snapward"));
   } else if (resource.type == "sqs" && input.find("MessageBody")) {
     input.set("MessageBody", as_text(*input.find("MessageBody")));
   } else if (resource.type == "events") {
@@ -88,25 +93,87 @@ std::expected<cloud::Call, asl::Failure> call_for(const asl::Resource& resource,
   return cloud::Call{service, context.region, operation, Json(std::move(input))};
 }
 
-std::expected<Json, asl::Failure> outcome_of(const asl::Resource& resource, const cloud::Reply& reply, const TaskContext& context) {
-  if (!reply) {
-    const auto& e = reply.error();
-    if (resource.kind == asl::Resource::Kind::lambda || resource.type == "lambda") {
-      std::string name = "Lambda." + e.code;
-      if (e.status >= 500) name = "Lambda.ServiceException";
-      return std::unexpected(
-          asl::Failure{name, fmt::format("{} (Service: AWSLambda; Status Code: {}; Error Code: {}; Request ID: {}; Proxy: null)", e.message,
-                                         e.status, e.code, context.request_id)});
-    }
-    const std::string prefix = error_prefix(resource);
-    // EC2 models no exceptions of its own: the SDK has one for all.
-    const std::string name =
-        prefix == "Ec2" ? "Ec2.Ec2Exception" : fmt::format("{}.{}{}", prefix, e.code, e.code.ends_with("Exception") ? "" : "Exception");
-    return std::unexpected(asl::Failure{
-        name, fmt::format("{} (Service: {}, Status Code: {}, Request ID: {})", e.message, prefix, e.status, context.request_id)});
+namespace {
+
+// Members named as the SDK for Java names them: Step Functions' own API writes camel case.
+Json pascal(const Json& value) {
+  if (value.is_array()) {
+    Json::Array out;
+    for (const Json& item : value.as_array()) out.push_back(pascal(item));
+    return Json(std::move(out));
   }
+  if (!value.is_object()) return value;
+  Json::Object out;
+  for (const auto& [key, item] : value.as_object()) out.set(capitalised(key), pascal(item));
+  return Json(std::move(out));
+}
+
+Json sorted(const Json& object) {
+  std::map<std::string, Json> members;
+  for (const auto& [key, value] : object.as_object()) members[key] = value;
+  Json::Object out;
+  for (auto& [key, value] : members) out.set(key, std::move(value));
+  return Json(std::move(out));
+}
+
+// What optimized integrations say of the HTTP exchange (SDK for Java 1, "SdkHttpMetadata").
+Json with_metadata(const Json& reply, const std::string& content_type, const TaskContext& context) {
+  const std::string length = std::to_string(reply.dump().size());
+  const std::vector<std::pair<std::string, std::string>> headers = {
+      {"Content-Length", length}, {"Content-Type", content_type}, {"Date", context.date}, {"x-amzn-RequestId", context.request_id}};
+  Json::Object all, single;
+  for (const auto& [name, value] : headers) {
+    all.set(name, Json::array({value}));
+    single.set(name, value);
+  }
+  Json::Object out = reply.is_object() ? reply.as_object() : Json::Object{};
+  out.set("SdkHttpMetadata",
+          Json::object({{"AllHttpHeaders", std::move(all)}, {"HttpHeaders", std::move(single)}, {"HttpStatusCode", 200}}));
+  out.set("SdkResponseMetadata", Json::object({{"RequestId", context.request_id}}));
+  return sorted(Json(std::move(out)));
+}
+
+// Optimized integrations are made with the SDK for Java 1, aws-sdk:* ones with 2: they word errors differently.
+asl::Failure failure_of(const asl::Resource& resource, const cloud::Error& e, const TaskContext& context) {
+  const bool lambda = resource.kind == asl::Resource::Kind::lambda || resource.type == "lambda";
+  const bool sdk = resource.type.starts_with("aws-sdk:");
+  const std::string prefix = lambda ? "Lambda" : error_prefix(resource);
+  const auto exception = [&](const std::string& code) { return code.ends_with("Exception") ? code : code + "Exception"; };
+  if (sdk) {
+    // EC2 models no exceptions of its own: the SDK has one for all.
+    const std::string name = prefix == "Ec2" ? "Ec2.Ec2Exception" : fmt::format("{}.{}", prefix, exception(e.code));
+    return {name, fmt::format("{} (Service: {}, Status Code: {}, Request ID: {})", e.message, prefix, e.status, context.request_id)};
+  }
+  static const std::map<std::string, std::string> kServices = {{"Lambda", "AWSLambda"},
+                                                               {"SNS", "AmazonSNS"},
+                                                               {"SQS", "AmazonSQS"},
+                                                               {"StepFunctions", "AWSStepFunctions"},
+                                                               {"EventBridge", "AmazonCloudWatchEvents"}};
+  const auto service = kServices.find(prefix);
+  std::string name = fmt::format("{}.{}", prefix, exception(e.code));
+  if (lambda && e.status >= 500) name = "Lambda.ServiceException";
+  if (prefix == "SQS")
+    name = e.code.find("NonExistentQueue") != std::string::npos || e.code == "QueueDoesNotExist" ? "SQS.QueueDoesNotExistException"
+                                                                                                 : "SQS.AmazonSQSException";
+  return {name, fmt::format("{} (Service: {}; Status Code: {}; Error Code: {}; Request ID: {}; Proxy: null)", e.message,
+                            service == kServices.end() ? prefix : service->second, e.status, e.code, context.request_id)};
+}
+
+}  // namespace
+
+std::expected<Json, asl::Failure> outcome_of(const asl::Resource& resource, const cloud::Reply& reply, const TaskContext& context) {
+  if (!reply) return std::unexpected(failure_of(resource, reply.error(), context));
   const bool direct = resource.kind == asl::Resource::Kind::lambda;
-  if (!direct && resource.type != "lambda") return *reply;
+  if (resource.type.starts_with("aws-sdk:")) return service_of(resource.type.substr(8)) == "states" ? pascal(*reply) : *reply;
+  if (resource.type == "s3") return *reply;
+  if (!direct && resource.type == "states") return with_metadata(pascal(*reply), "application/x-amz-json-1.0", context);
+  if (!direct && resource.type == "events") {
+    if (reply->find("FailedEntryCount") && (*reply)["FailedEntryCount"].integer_or(0) > 0)
+      return std::unexpected(asl::Failure{"EventBridge.FailedEntry", reply->dump()});
+    return with_metadata(*reply, "application/x-amz-json-1.1", context);
+  }
+  if (!direct && resource.type != "lambda")
+    return with_metadata(*reply, resource.type == "sqs" ? "application/x-amz-json-1.0" : "text/xml", context);
 
   // A function's own failure: the error is what it threw, the cause all that it said.
   const std::string_view payload = (*reply)["Payload"].string_or("null");
@@ -119,10 +186,41 @@ std::expected<Json, asl::Failure> outcome_of(const asl::Resource& resource, cons
     return std::unexpected(
         asl::Failure{asl::errors::kRuntime, "The function returned something that is not JSON: " + parsed.error().message});
   if (direct) return *parsed;
-  Json::Object out{{"ExecutedVersion", (*reply)["ExecutedVersion"].string_or("$LATEST")},
-                   {"Payload", *parsed},
-                   {"StatusCode", (*reply)["StatusCode"].integer_or(200)}};
-  return Json(std::move(out));
+  return with_metadata(Json::object({{"ExecutedVersion", (*reply)["ExecutedVersion"].string_or("$LATEST")},
+                                     {"Payload", *parsed},
+                                     {"StatusCode", (*reply)["StatusCode"].integer_or(200)}}),
+                       "application/json", context);
+}
+
+std::expected<Json, asl::Failure> sync_outcome(const asl::Resource& resource, const Json& record) {
+  const bool parsed = resource.action.ends_with(":2");
+  const auto millis = [](const Json& at) -> Json {
+    const auto instant = parse_iso(at.string_or());
+    return instant ? Json(instant->time_since_epoch().count()) : Json();
+  };
+  const auto text = [parsed](const Json& value) -> Json {
+    auto json = parsed ? Json::parse(value.string_or()) : Result<Json>(value);
+    return json ? *std::move(json) : value;
+  };
+  const Json included = Json::object({{"Included", true}});
+  const bool good = record["status"].string_or() == "SUCCEEDED";
+  Json::Object out;
+  if (record.find("cause")) out.set("Cause", record["cause"]);
+  if (record.find("error")) out.set("Error", record["error"]);
+  out.set("ExecutionArn", record["executionArn"])
+      .set("Input", text(record["input"]))
+      .set("InputDetails", included)
+      .set("Name", record["name"]);
+  if (record.find("output")) out.set("Output", text(record["output"])).set("OutputDetails", included);
+  out.set("RedriveCount", record["redriveCount"].integer_or(0));
+  out.set("RedriveStatus", good ? "NOT_REDRIVABLE" : "REDRIVABLE");
+  if (good) out.set("RedriveStatusReason", "Execution is SUCCEEDED and cannot be redriven");
+  out.set("StartDate", millis(record["startDate"]))
+      .set("StateMachineArn", record["stateMachineArn"])
+      .set("Status", record["status"])
+      .set("StopDate", millis(record["stopDate"]));
+  if (good) return Json(std::move(out));
+  return std::unexpected(asl::Failure{asl::errors::kTaskFailed, Json(std::move(out)).dump()});
 }
 
 }  // namespace snapward::engine

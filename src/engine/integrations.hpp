@@ -12,11 +12,15 @@ namespace snapward::engine {
 struct TaskContext {
   std::string region;
   std::string request_id;  // for error causes
+  std::string date;        // of the answer, as HTTP writes it
 };
 
 // A resource that names no service or operation we know fails the task rather than the machine.
 std::expected<cloud::Call, asl::Failure> call_for(const asl::Resource& resource, const Json& parameters, const TaskContext& context);
 
 std::expected<Json, asl::Failure> outcome_of(const asl::Resource& resource, const cloud::Reply& reply, const TaskContext& context);
+
+// What a .sync or .sync:2 task gives once the execution it started is over; record as Executions::find() gives it.
+std::expected<Json, asl::Failure> sync_outcome(const asl::Resource& resource, const Json& record);
 
 }  // namespace snapward::engine

@@ -426,6 +426,25 @@ std::optional<Json> JsonPath::select(const Json& root) const {
   return Json(std::move(out));
 }
 
+std::string JsonPath::why_missing(const Json& root) const {
+  std::string at = "$";
+  const Json* value = &root;
+  for (std::size_t i = 0; i < steps_.size() && value; ++i) {
+    const Step& s = steps_[i];
+    if (s.kind == Step::Kind::member) {
+      value = value->find(s.names[0]);
+      at += fmt::format("['{}']", s.names[0]);
+    } else if (s.kind == Step::Kind::index) {
+      value = item_at(*value, s.indexes[0]);
+      at += fmt::format("[{}]", s.indexes[0]);
+    } else {
+      break;
+    }
+    if (!value && i + 1 < steps_.size()) return "Missing property in path " + at;
+  }
+  return "No results for path: " + at;
+}
+
 std::optional<Json> JsonPath::assign_at(const std::vector<Step>& steps, std::size_t step, const Json* at, const Json& value) {
   if (step == steps.size()) return value;
   const Step& s = steps[step];

@@ -27,6 +27,9 @@ class JsonPath {
   // The value named, or nothing. An indefinite path gives an array, empty when its last, open part finds nothing.
   [[nodiscard]] std::optional<Json> select(const Json& root) const;
 
+  // Why select() finds nothing: "No results for path: $['a']['b']", or "Missing property in path $['a']" when already a is missing.
+  [[nodiscard]] std::string why_missing(const Json& root) const;
+
   // root with value put at this reference path; objects on the way are made where missing. Nothing when the way leads through
   // something that is not an object, or an array index is out of range. Must be a reference path.
   [[nodiscard]] std::optional<Json> assign(const Json& root, const Json& value) const;

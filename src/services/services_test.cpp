@@ -147,8 +147,8 @@ TEST_F(ServicesTest, MachinesAreMadeUpdatedAndRun) {
   EXPECT_TRUE(w.refusal("states", "CreateStateMachine", Json::object({{"name", "a b"}, {"definition", pass}, {"roleArn", role}}).dump())
                   .starts_with("InvalidName"));
   EXPECT_TRUE(w.refusal("states", "CreateStateMachine",
-                        Json::object({{"name", "E"}, {"type", "EXPRESS"}, {"definition", pass}, {"roleArn", role}}).dump())
-                  .starts_with("StateMachineTypeNotSupported"));
+                        Json::object({{"name", "E"}, {"type", "FAST"}, {"definition", pass}, {"roleArn", role}}).dump())
+                  .starts_with("ValidationException"));
 
   const Json started = w.must("states", "StartExecution", R"x({"stateMachineArn":")x" + arn + R"x(","name":"one","input":"{\"a\": 1}"})x");
   const std::string execution(started["executionArn"].string_or());
@@ -216,7 +216,9 @@ TEST_F(ServicesTest, TokensHandWorkOut) {
   w.must("states", "SendTaskSuccess", Json::object({{"taskToken", (*Json::parse(got[0]))["t"]}, {"output", "{\"ok\":true}"}}));
   EXPECT_EQ(w.must("states", "DescribeExecution", Json::object({{"executionArn", e["executionArn"]}}))["output"].string_or(),
             R"x({"ok":true})x");
-  EXPECT_TRUE(w.refusal("states", "SendTaskSuccess", R"x({"taskToken":"gone","output":"1"})x").starts_with("TaskTimedOut"));
+  EXPECT_TRUE(w.refusal("states", "SendTaskSuccess", R"x({"taskToken":"gone","output":"1"})x").starts_with("InvalidToken"));
+  EXPECT_TRUE(w.refusal("states", "SendTaskSuccess", Json::object({{"taskToken", std::string(64, 'a')}, {"output", "1"}}).dump())
+                  .starts_with("TaskTimedOut"));
   const Json history =
       w.must("states", "GetExecutionHistory", Json::object({{"executionArn", e["executionArn"]}, {"includeExecutionData", false}}));
   EXPECT_EQ(history["events"].items()[4]["type"].string_or(), "TaskSubmitted");

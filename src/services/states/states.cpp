@@ -8,11 +8,6 @@
 
 namespace snapward::services::states {
 
-namespace {
-
-constexpr std::size_t kMaxDefinition = 1'048'576;
-constexpr std::size_t kMaxExecutionEventBytes = 253'952;  // 248 KiB
-
 std::unexpected<cloud::Error> bad_input(std::string message) { return cloud::error("ValidationException", std::move(message)); }
 
 bool is_name(std::string_view name) {
@@ -21,23 +16,71 @@ bool is_name(std::string_view name) {
          std::none_of(name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
 }
 
+namespace {
+
+constexpr std::size_t kMaxDefinition = 1'048'576;
+constexpr std::size_t kMaxExecutionEventBytes = 253'952;  // 248 KiB
+
 Json with_details(const Json& record, bool describe) {
   Json::Object out;
-  for (const char* field : {"executionArn", "stateMachineArn", "name", "status", "startDate", "stopDate"})
+  for (const char* field : {"executionArn", "stateMachineArn", "name", "status", "startDate", "stopDate", "mapRunArn",
+                            "stateMachineVersionArn", "stateMachineAliasArn"})
     if (const Json* value = record.find(field)) out.set(field, *value);
-  if (!describe) return out;
+  if (record.find("redriveDate")) out.set("redriveDate", record["redriveDate"]);
+  if (!describe) {
+    if (record.find("redriveCount")) out.set("redriveCount", record["redriveCount"]);
+    return out;
+  }
   const Json included = Json::object({{"included", true}});
   out.set("input", record["input"]).set("inputDetails", included);
   if (const Json* output = record.find("output")) out.set("output", *output).set("outputDetails", included);
   for (const char* field : {"error", "cause"})
     if (const Json* value = record.find(field)) out.set(field, *value);
-  out.set("redriveCount", 0);
+  out.set("redriveCount", record["redriveCount"].integer_or(0));
   const std::string_view status = record["status"].string_or();
-  out.set("redriveStatus", "NOT_REDRIVABLE");
-  out.set("redriveStatusReason", status == "RUNNING"     ? "Execution is RUNNING and cannot be redriven"
-                                 : status == "SUCCEEDED" ? "Execution is SUCCEEDED and cannot be redriven"
-                                                         : "Redrive is not supported by this version of Snapward");
+  if (record.find("mapRunArn") && status != "RUNNING" && status != "SUCCEEDED") {
+    out.set("redriveStatus", "REDRIVABLE_BY_MAP_RUN");
+  } else if (status == "RUNNING" || status == "SUCCEEDED") {
+    out.set("redriveStatus", "NOT_REDRIVABLE");
+    out.set("redriveStatusReason", fmt::format("Execution is {} and cannot be redriven", status));
+  } else {
+    out.set("redriveStatus", "REDRIVABLE");
+  }
   return out;
+}
+
+std::string type_error(const std::string& arn) { return fmt::format("Invalid Arn: 'Resource type not valid in this context: {}'", arn); }
+
+std::expected<void, cloud::Error> check_logging(const Json& logging) {
+  if (!logging.is_object()) return {};
+  const std::string_view level = logging["level"].string_or("OFF");
+  if (level != "OFF" && level != "ALL" && level != "ERROR" && level != "FATAL")
+    return bad_input(fmt::format(
+        "1 validation error detected: Value '{}' at 'loggingConfiguration.level' failed to satisfy constraint: Member must satisfy "
+        "enum value set: [ALL, ERROR, FATAL, OFF]",
+        level));
+  const std::size_t destinations = logging["destinations"].items().size();
+  if (destinations > 1 || (level != "OFF" && destinations == 0))
+    return cloud::error("InvalidLoggingConfiguration", "Invalid Logging Configuration: Must specify exactly one Log Destination.");
+  return {};
+}
+Json shown_logging(const Json& logging) {
+  Json::Object out{{"level", logging["level"].string_or("OFF")}, {"includeExecutionData", logging["includeExecutionData"].bool_or(false)}};
+  if (!logging["destinations"].items().empty()) out.set("destinations", logging["destinations"]);
+  return Json(std::move(out));
+}
+Json shown_tracing(const Json& tracing) { return Json::object({{"enabled", tracing["enabled"].bool_or(false)}}); }
+
+// {"State": ["variable"]}; null when no state reads any.
+Json references(const std::shared_ptr<const asl::Machine>& machine) {
+  if (!machine) return {};
+  Json::Object out;
+  for (const auto& [state, names] : asl::variable_references(*machine)) {
+    Json::Array list;
+    for (const std::string& name : names) list.emplace_back(name);
+    out.set(state, std::move(list));
+  }
+  return out.empty() ? Json() : Json(std::move(out));
 }
 
 }  // namespace
@@ -51,6 +94,8 @@ Json States::Machine::to_row() const {
                        {"revision", revision},
                        {"created", created.time_since_epoch().count()},
                        {"updated", updated.time_since_epoch().count()},
+                       {"changed", changed},
+                       {"versions", versions},
                        {"tags", tags},
                        {"logging", logging},
                        {"tracing", tracing}});
@@ -58,6 +103,15 @@ Json States::Machine::to_row() const {
 
 States::States(Environment& env, engine::Executions& executions) : Service("states", env), executions_(executions) {
   executions_.set_listener([this](const std::string& region, const Json& record) { announce(region, record); });
+  executions_.set_activity_check([this](const std::string& arn) { return activities_.contains(arn); });
+  register_machines();
+  register_executions();
+  register_versions();
+  register_activities();
+  register_map_runs();
+}
+
+void States::register_machines() {
   on("CreateStateMachine", [this](const Call& c) { return create(c); });
   on("UpdateStateMachine", [this](const Call& c) { return update(c); });
   on("DescribeStateMachine", [this](const Call& c) { return describe(c); });
@@ -65,20 +119,27 @@ States::States(Environment& env, engine::Executions& executions) : Service("stat
   on("ListStateMachines", [this](const Call& c) { return list(c); });
   on("DeleteStateMachine", [this](const Call& c) { return remove(c); });
   on("ValidateStateMachineDefinition", [](const Call& c) { return validate(c); });
+  on("TagResource", [this](const Call& c) { return tag(c); });
+  on("UntagResource", [this](const Call& c) { return untag(c); });
+  on("ListTagsForResource", [this](const Call& c) { return list_tags(c); });
+  on_async("TestState", [this](Call c) { return test_state(std::move(c)); });
+}
+
+void States::register_executions() {
   on("StartExecution", [this](const Call& c) { return start(c); });
+  on_async("StartSyncExecution", [this](Call c) { return start_sync(std::move(c)); });
   on("StopExecution", [this](const Call& c) { return stop(c); });
+  on("RedriveExecution", [this](const Call& c) { return redrive(c); });
   on("DescribeExecution", [this](const Call& c) { return describe_execution(c); });
   on("ListExecutions", [this](const Call& c) { return list_executions(c); });
   on("GetExecutionHistory", [this](const Call& c) { return history(c); });
   on("SendTaskSuccess", [this](const Call& c) { return task_success(c); });
   on("SendTaskFailure", [this](const Call& c) { return task_failure(c); });
   on("SendTaskHeartbeat", [this](const Call& c) { return task_heartbeat(c); });
-  on("TagResource", [this](const Call& c) { return tag(c); });
-  on("UntagResource", [this](const Call& c) { return untag(c); });
-  on("ListTagsForResource", [this](const Call& c) { return list_tags(c); });
 }
 
 void States::restore() {
+  const auto instant = [](const Json& millis) { return Instant(Duration(millis.integer_or(0))); };
   each_row("machines", [&](const std::string& arn, const Json& r) {
     Machine m;
     m.arn = arn;
@@ -87,14 +148,47 @@ void States::restore() {
     m.role_arn = r["role"].string_or();
     m.type = r["type"].string_or();
     m.revision = r["revision"].string_or();
-    m.created = Instant(Duration(r["created"].integer_or(0)));
-    m.updated = Instant(Duration(r["updated"].integer_or(0)));
+    m.created = instant(r["created"]);
+    m.updated = instant(r["updated"]);
+    m.changed = r["changed"].bool_or(false);
+    m.versions = r["versions"].integer_or(0);
     m.tags = r["tags"];
     m.logging = r["logging"];
     m.tracing = r["tracing"];
     m.definition = env_.ledger.get("states.definitions", arn + '\n' + m.revision).value_or("");
-    m.compiled = asl::compile_text(m.definition).machine;
+    m.compiled = asl::compile_text(m.definition, m.express()).machine;
     machines_[arn] = std::move(m);
+  });
+  each_row("versions", [&](const std::string& arn, const Json& r) {
+    versions_[arn] = {
+        .arn = arn,
+        .machine = std::string(r["machine"].string_or()),
+        .revision = std::string(r["revision"].string_or()),
+        .role_arn = std::string(r["role"].string_or()),
+        .description = std::string(r["description"].string_or()),
+        .definition =
+            env_.ledger.get("states.definitions", std::string(r["machine"].string_or()) + '\n' + std::string(r["revision"].string_or()))
+                .value_or(""),
+        .number = r["number"].integer_or(0),
+        .created = instant(r["created"]),
+        .logging = r["logging"],
+        .tracing = r["tracing"]};
+  });
+  each_row("aliases", [&](const std::string& arn, const Json& r) {
+    aliases_[arn] = {.arn = arn,
+                     .machine = std::string(r["machine"].string_or()),
+                     .name = std::string(r["name"].string_or()),
+                     .description = std::string(r["description"].string_or()),
+                     .routing = r["routing"],
+                     .created = instant(r["created"]),
+                     .updated = instant(r["updated"])};
+  });
+  each_row("activities", [&](const std::string& arn, const Json& r) {
+    activities_[arn] = {.arn = arn,
+                        .name = std::string(r["name"].string_or()),
+                        .region = std::string(r["region"].string_or()),
+                        .created = instant(r["created"]),
+                        .tags = r["tags"]};
   });
   executions_.restore([this](const std::string& arn, const std::string& revision) { return definition(arn, revision); });
 }
@@ -112,11 +206,62 @@ void States::store(const Machine& m) {
 
 std::expected<States::Machine*, cloud::Error> States::find(const std::string& arn) {
   const auto parsed = Arn::parse(arn);
-  if (!parsed || parsed->service != "states" || !parsed->resource_id("stateMachine"))
-    return cloud::error("InvalidArn", fmt::format("Invalid Arn: 'Resource type not valid in this context: {}'", arn));
+  if (!parsed) return cloud::error("InvalidArn", fmt::format("Invalid Arn: 'Invalid ARN prefix: {}'", arn));
+  if (parsed->service != "states" || !parsed->resource_id("stateMachine")) return cloud::error("InvalidArn", type_error(arn));
   const auto found = machines_.find(arn);
   if (found == machines_.end()) return cloud::error("StateMachineDoesNotExist", fmt::format("State Machine Does Not Exist: '{}'", arn));
   return &found->second;
+}
+
+// "…:stateMachine:NAME", "…:NAME:3", "…:NAME:alias", each with or without "#test-case".
+std::expected<States::Target, cloud::Error> States::target(const std::string& given) {
+  Target out;
+  const std::size_t hash = given.find('#');
+  const std::string arn = given.substr(0, hash);
+  if (hash != std::string::npos) out.test_case = given.substr(hash + 1);
+  std::string machine = arn;
+  if (const auto v = versions_.find(arn); v != versions_.end()) {
+    out.version = &v->second;
+    machine = v->second.machine;
+  } else if (const auto a = aliases_.find(arn); a != aliases_.end()) {
+    out.alias = &a->second;
+    machine = a->second.machine;
+    // By weight.
+    auto draw = static_cast<std::int64_t>(env_.loop.entropy().below(100));
+    for (const Json& route : a->second.routing.items()) {
+      const auto to = versions_.find(route["stateMachineVersionArn"].string_or());
+      draw -= route["weight"].integer_or(0);
+      if (to != versions_.end() && draw < 0) {
+        out.version = &to->second;
+        break;
+      }
+    }
+  }
+  const auto m = find(machine);
+  if (!m) return std::unexpected(m.error());
+  out.machine = *m;
+  return out;
+}
+
+std::expected<engine::MachineVersion, cloud::Error> States::runnable(const Target& t) {
+  const Machine& m = *t.machine;
+  engine::MachineVersion out{.arn = m.arn,
+                             .name = m.name,
+                             .role_arn = m.role_arn,
+                             .region = m.region,
+                             .revision = m.revision,
+                             .machine = m.compiled,
+                             .express = m.express()};
+  if (t.version) {
+    out.version_arn = t.version->arn;
+    out.role_arn = t.version->role_arn;
+    out.revision = t.version->revision;
+    out.machine = definition(m.arn, t.version->revision);
+  }
+  if (t.alias) out.alias_arn = t.alias->arn;
+  out.test_case = t.test_case;
+  if (!out.machine) return cloud::error("StateMachineDeleting", fmt::format("The definition of '{}' cannot be read", m.arn));
+  return out;
 }
 
 Reply States::create(const Call& call) {
@@ -131,23 +276,26 @@ Reply States::create(const Call& call) {
   if (!Arn::parse(in["roleArn"].string_or()))
     return cloud::error("InvalidArn", fmt::format("Invalid Role Arn: '{}'", in["roleArn"].string_or()));
   const std::string type(in["type"].string_or("STANDARD"));
-  if (type == "EXPRESS")
-    return cloud::error("StateMachineTypeNotSupported", "Express state machines are not supported by this version of Snapward");
-  if (type != "STANDARD")
+  if (type != "STANDARD" && type != "EXPRESS")
     return bad_input(
         fmt::format("1 validation error detected: Value '{}' at 'type' failed to satisfy constraint: Member must satisfy enum value set: "
                     "[STANDARD, EXPRESS]",
                     type));
-  if (in["publish"].bool_or(false))
-    return bad_input("Versions are not supported by this version of Snapward; create the machine without publish");
-  const auto compiled = asl::compile_text(text);
+  const bool publish = in["publish"].bool_or(false);
+  if (!publish && in.find("versionDescription")) return bad_input("Version description can only be set when publish is true");
+  if (const auto good = check_logging(in["loggingConfiguration"]); !good) return std::unexpected(good.error());
+  const auto compiled = asl::compile_text(text, type == "EXPRESS");
   if (!compiled.machine) return cloud::error("InvalidDefinition", asl::describe(compiled.diagnostics));
   const std::string arn = fmt::format("arn:aws:states:{}:{}:stateMachine:{}", call.region, env_.account, name);
   if (const auto known = machines_.find(arn); known != machines_.end()) {
     // Idempotent when nothing differs.
     const Machine& m = known->second;
-    if (m.definition == text && m.role_arn == in["roleArn"].string_or() && m.type == type)
-      return Json::object({{"stateMachineArn", arn}, {"creationDate", iso_millis(m.created)}});
+    if (m.definition == text && m.role_arn == in["roleArn"].string_or() && m.type == type && m.logging == in["loggingConfiguration"] &&
+        m.tracing == in["tracingConfiguration"]) {
+      Json::Object out{{"stateMachineArn", arn}, {"creationDate", iso_millis(m.created)}};
+      if (publish) out.set("stateMachineVersionArn", publish_version(known->second, std::string(in["versionDescription"].string_or())).arn);
+      return Json(std::move(out));
+    }
     return cloud::error("StateMachineAlreadyExists", fmt::format("State Machine Already Exists: '{}'", arn));
   }
   Machine m;
@@ -159,51 +307,74 @@ Reply States::create(const Call& call) {
   m.type = type;
   m.revision = env_.loop.entropy().uuid();
   m.created = m.updated = env_.loop.now();
-  if (in.find("tags")) m.tags = in["tags"];
+  if (in.find("tags")) m.tags = merge_tags(m.tags, in["tags"], "key", "value");
   m.logging = in["loggingConfiguration"];
   m.tracing = in["tracingConfiguration"];
   m.compiled = compiled.machine;
   store(m);
-  machines_[arn] = std::move(m);
-  return Json::object({{"stateMachineArn", arn}, {"creationDate", iso_millis(env_.loop.now())}});
+  Machine& kept = machines_[arn] = std::move(m);
+  Json::Object out{{"stateMachineArn", arn}, {"creationDate", iso_millis(env_.loop.now())}};
+  if (publish) out.set("stateMachineVersionArn", publish_version(kept, std::string(in["versionDescription"].string_or())).arn);
+  return Json(std::move(out));
 }
 
 Reply States::update(const Call& call) {
   const auto m = find(std::string(call.input["stateMachineArn"].string_or()));
   if (!m) return std::unexpected(m.error());
   const Json& in = call.input;
+  const bool publish = in["publish"].bool_or(false);
+  if (!publish && in.find("versionDescription")) return bad_input("Version description can only be set when publish is true");
   if (!in.find("definition") && !in.find("roleArn") && !in.find("loggingConfiguration") && !in.find("tracingConfiguration"))
     return cloud::error("MissingRequiredParameter",
                         "Either the definition, the role ARN, the LoggingConfiguration, or the TracingConfiguration must be specified");
+  if (const auto good = check_logging(in["loggingConfiguration"]); !good) return std::unexpected(good.error());
+  bool differs = false;
   if (const Json* text = in.find("definition")) {
-    const auto compiled = asl::compile_text(text->string_or());
+    const auto compiled = asl::compile_text(text->string_or(), (*m)->express());
     if (!compiled.machine) return cloud::error("InvalidDefinition", asl::describe(compiled.diagnostics));
+    differs = (*m)->definition != text->string_or();
     (*m)->definition = text->string_or();
     (*m)->compiled = compiled.machine;
   }
-  if (const Json* role = in.find("roleArn")) (*m)->role_arn = role->string_or();
-  if (in.find("loggingConfiguration")) (*m)->logging = in["loggingConfiguration"];
-  if (in.find("tracingConfiguration")) (*m)->tracing = in["tracingConfiguration"];
-  (*m)->revision = env_.loop.entropy().uuid();
+  if (const Json* role = in.find("roleArn")) {
+    differs = differs || (*m)->role_arn != role->string_or();
+    (*m)->role_arn = role->string_or();
+  }
+  for (const auto& [field, kept] : {std::pair{"loggingConfiguration", &(*m)->logging}, std::pair{"tracingConfiguration", &(*m)->tracing}})
+    if (const Json* value = in.find(field)) {
+      differs = differs || *kept != *value;
+      *kept = *value;
+    }
+  if (differs) {
+    (*m)->revision = env_.loop.entropy().uuid();
+    (*m)->changed = true;
+  }
   (*m)->updated = env_.loop.now();
   store(**m);
-  return Json::object({{"updateDate", iso_millis((*m)->updated)}, {"revisionId", (*m)->revision}});
+  Json::Object out{{"updateDate", iso_millis((*m)->updated)}};
+  out.set_if((*m)->changed, "revisionId", (*m)->revision);
+  if (publish) out.set("stateMachineVersionArn", publish_version(**m, std::string(in["versionDescription"].string_or())).arn);
+  return Json(std::move(out));
 }
 
 Reply States::describe(const Call& call) {
-  const auto m = find(std::string(call.input["stateMachineArn"].string_or()));
-  if (!m) return std::unexpected(m.error());
-  Json::Object out{{"stateMachineArn", (*m)->arn},
-                   {"name", (*m)->name},
+  const auto t = target(std::string(call.input["stateMachineArn"].string_or()));
+  if (!t) return std::unexpected(t.error());
+  const Machine& m = *t->machine;
+  const Version* v = t->version;
+  const auto compiled = v ? definition(m.arn, v->revision) : m.compiled;
+  Json::Object out{{"stateMachineArn", v ? v->arn : m.arn},
+                   {"name", m.name},
                    {"status", "ACTIVE"},
-                   {"definition", (*m)->definition},
-                   {"roleArn", (*m)->role_arn},
-                   {"type", (*m)->type},
-                   {"creationDate", iso_millis((*m)->created)},
-                   {"revisionId", (*m)->revision}};
-  out.set("loggingConfiguration",
-          (*m)->logging.is_null() ? Json::object({{"level", "OFF"}, {"includeExecutionData", false}}) : (*m)->logging);
-  out.set("tracingConfiguration", (*m)->tracing.is_null() ? Json::object({{"enabled", false}}) : (*m)->tracing);
+                   {"definition", v ? v->definition : m.definition},
+                   {"roleArn", v ? v->role_arn : m.role_arn},
+                   {"type", m.type},
+                   {"creationDate", iso_millis(v ? v->created : m.created)}};
+  if (m.changed) out.set("revisionId", v ? v->revision : m.revision);
+  if (v && !v->description.empty()) out.set("description", v->description);
+  out.set("loggingConfiguration", shown_logging(v ? v->logging : m.logging));
+  out.set("tracingConfiguration", shown_tracing(v ? v->tracing : m.tracing));
+  if (const Json names = references(compiled); !names.is_null()) out.set("variableReferences", names);
   return Json(std::move(out));
 }
 
@@ -212,13 +383,23 @@ Reply States::describe_for_execution(const Call& call) {
   const auto record = executions_.find(arn);
   if (!record) return cloud::error("ExecutionDoesNotExist", fmt::format("Execution Does Not Exist: '{}'", arn));
   const std::string machine((*record)["stateMachineArn"].string_or()), revision((*record)["revision"].string_or());
-  const auto text = env_.ledger.get("states.definitions", machine + '\n' + revision);
-  return Json::object({{"stateMachineArn", machine},
-                       {"name", (*record)["machineName"]},
-                       {"definition", text.value_or("")},
-                       {"roleArn", (*record)["roleArn"]},
-                       {"revisionId", revision},
-                       {"updateDate", (*record)["startDate"]}});
+  const std::string root = machine.substr(0, machine.find('/'));
+  const auto text = env_.ledger.get("states.definitions", root + '\n' + revision);
+  Json::Object out{{"stateMachineArn", machine},
+                   {"name", (*record)["machineName"]},
+                   {"definition", text.value_or("")},
+                   {"roleArn", (*record)["roleArn"]},
+                   {"updateDate", (*record)["startDate"]}};
+  if (const auto m = machines_.find(root); m != machines_.end()) {
+    out.set("loggingConfiguration", shown_logging(m->second.logging)).set("tracingConfiguration", shown_tracing(m->second.tracing));
+    out.set_if(m->second.changed, "revisionId", revision);
+    if (m->second.revision == revision) out.set("updateDate", iso_millis(m->second.updated));
+  }
+  for (const char* field : {"mapRunArn"})
+    if (const Json* value = record->find(field)) out.set(field, *value);
+  if (text)
+    if (const Json names = references(asl::compile_text(*text).machine); !names.is_null()) out.set("variableReferences", names);
+  return Json(std::move(out));
 }
 
 Reply States::list(const Call& call) {
@@ -241,22 +422,42 @@ Reply States::list(const Call& call) {
 Reply States::remove(const Call& call) {
   const auto m = find(std::string(call.input["stateMachineArn"].string_or()));
   if (!m) return m.error().code == "StateMachineDoesNotExist" ? Reply(Json(Json::Object{})) : std::unexpected(m.error());
+  for (auto a = aliases_.begin(); a != aliases_.end();) {
+    if (a->second.machine == (*m)->arn) {
+      drop("aliases", a->first);
+      a = aliases_.erase(a);
+    } else {
+      ++a;
+    }
+  }
+  for (auto v = versions_.begin(); v != versions_.end();) {
+    if (v->second.machine == (*m)->arn) {
+      drop("versions", v->first);
+      v = versions_.erase(v);
+    } else {
+      ++v;
+    }
+  }
   drop("machines", (*m)->arn);  // its definitions stay for the executions that run them
   machines_.erase((*m)->arn);
   return Json(Json::Object{});
 }
 
 Reply States::validate(const Call& call) {
-  const auto compiled = asl::compile_text(call.input["definition"].string_or());
+  const auto compiled = asl::compile_text(call.input["definition"].string_or(), call.input["type"].string_or() == "EXPRESS");
+  const std::int64_t max = call.input["maxResults"].integer_or(0);
   Json::Array out;
-  for (const auto& d : compiled.diagnostics)
+  for (const auto& d : compiled.diagnostics) {
+    if (max > 0 && static_cast<std::int64_t>(out.size()) == max) break;
     out.push_back(Json::object({{"severity", "ERROR"}, {"code", d.code}, {"message", d.message}, {"location", d.location}}));
-  return Json::object({{"result", compiled.machine ? "OK" : "FAIL"}, {"diagnostics", std::move(out)}, {"truncated", false}});
+  }
+  const bool truncated = out.size() < compiled.diagnostics.size();
+  return Json::object({{"result", compiled.machine ? "OK" : "FAIL"}, {"diagnostics", std::move(out)}, {"truncated", truncated}});
 }
 
 Reply States::start(const Call& call) {
-  const auto m = find(std::string(call.input["stateMachineArn"].string_or()));
-  if (!m) return std::unexpected(m.error());
+  const auto t = target(std::string(call.input["stateMachineArn"].string_or()));
+  if (!t) return std::unexpected(t.error());
   const std::string name(call.input.find("name") ? std::string(call.input["name"].string_or()) : env_.loop.entropy().uuid());
   if (!is_name(name)) return cloud::error("InvalidName", fmt::format("Invalid Name: '{}'", name));
   const std::string text(call.input["input"].string_or("{}"));
@@ -265,22 +466,70 @@ Reply States::start(const Call& call) {
         "1 validation error detected: Value at 'input' failed to satisfy constraint: Member must have length less than or equal to 262144");
   const auto input = Json::parse(text);
   if (!input) return cloud::error("InvalidExecutionInput", "Invalid State Machine Execution Input: '" + input.error().message + "'");
-  if (!(*m)->compiled) return cloud::error("StateMachineDeleting", fmt::format("The definition of '{}' cannot be read", (*m)->arn));
   // The same name and input while it runs is the same request; else the name is taken.
-  if (call.input.find("name"))
-    if (const auto known = executions_.find(engine::Executions::arn_of((*m)->arn, name))) {
+  if (call.input.find("name") && !t->machine->express())
+    if (const auto known = executions_.find(engine::Executions::arn_of(t->machine->arn, name))) {
       if ((*known)["status"].string_or() == "RUNNING" && (*known)["input"].string_or() == text)
         return Json::object({{"executionArn", (*known)["executionArn"]}, {"startDate", (*known)["startDate"]}});
       return cloud::error("ExecutionAlreadyExists", fmt::format("Execution Already Exists: '{}'", (*known)["executionArn"].string_or()));
     }
-  const Json record = executions_.start({.arn = (*m)->arn,
-                                         .name = (*m)->name,
-                                         .role_arn = (*m)->role_arn,
-                                         .region = (*m)->region,
-                                         .revision = (*m)->revision,
-                                         .machine = (*m)->compiled},
-                                        name, text, *input);
+  const auto version = runnable(*t);
+  if (!version) return std::unexpected(version.error());
+  const Json record = executions_.start(*version, name, text, *input);
   return Json::object({{"executionArn", record["executionArn"]}, {"startDate", record["startDate"]}});
+}
+
+Task<Reply> States::start_sync(Call call) {
+  const auto t = target(std::string(call.input["stateMachineArn"].string_or()));
+  if (!t) co_return std::unexpected(t.error());
+  if (!t->machine->express())
+    co_return cloud::error("StateMachineTypeNotSupported", "This operation is not supported by this type of state machine");
+  const std::string name(call.input.find("name") ? std::string(call.input["name"].string_or()) : env_.loop.entropy().uuid());
+  if (!is_name(name)) co_return cloud::error("InvalidName", fmt::format("Invalid Name: '{}'", name));
+  const std::string text(call.input["input"].string_or("{}"));
+  if (text.size() > asl::kMaxPayloadBytes)
+    co_return bad_input(
+        "1 validation error detected: Value at 'input' failed to satisfy constraint: Member must have length less than or equal to 262144");
+  const auto input = Json::parse(text);
+  if (!input) co_return cloud::error("InvalidExecutionInput", "Invalid State Machine Execution Input: '" + input.error().message + "'");
+  auto version = runnable(*t);
+  if (!version) co_return std::unexpected(version.error());
+  const Json record = co_await executions_.run_express(*std::move(version), name, text, *input);
+  const bool late = record["status"].string_or() == "ABORTED" && record["error"].string_or() == asl::errors::kTimeout;
+  const auto from = parse_iso(record["startDate"].string_or()), to = parse_iso(record["stopDate"].string_or());
+  const std::int64_t took = from && to ? (*to - *from).count() : 0;
+  const Json included = Json::object({{"included", true}});
+  Json::Object out{{"executionArn", record["executionArn"]},
+                   {"stateMachineArn", record["stateMachineArn"]},
+                   {"name", record["name"]},
+                   {"startDate", record["startDate"]},
+                   {"stopDate", record["stopDate"]},
+                   {"status", late ? Json("TIMED_OUT") : record["status"]},
+                   {"input", text},
+                   {"inputDetails", included}};
+  for (const char* field : {"error", "cause", "output"})
+    if (const Json* value = record.find(field)) out.set(field, *value);
+  if (record.find("output")) out.set("outputDetails", included);
+  // Billed in steps of 64 MB and 100 ms.
+  out.set("billingDetails", Json::object({{"billedMemoryUsedInMB", 64}, {"billedDurationInMilliseconds", (took / 100 + 1) * 100}}));
+  co_return Json(std::move(out));
+}
+
+Reply States::redrive(const Call& call) {
+  const std::string arn(call.input["executionArn"].string_or());
+  const auto record = executions_.find(arn);
+  if (!record) return cloud::error("ExecutionDoesNotExist", fmt::format("Execution Does Not Exist: '{}'", arn));
+  const std::string_view status = (*record)["status"].string_or();
+  if (status == "RUNNING" || status == "SUCCEEDED")
+    return cloud::error("ExecutionNotRedrivable", fmt::format("Execution is {} and cannot be redriven", status));
+  if (record->find("mapRunArn")) return cloud::error("ExecutionNotRedrivable", "Execution is a child of a Map Run and is redriven with it");
+  const auto stopped = parse_iso((*record)["stopDate"].string_or());
+  if (stopped && env_.loop.now() - *stopped > std::chrono::days(14))
+    return cloud::error("ExecutionNotRedrivable", "Execution has exceeded the redrivable period of 14 days");
+  const auto at =
+      executions_.redrive(arn, [this](const std::string& machine, const std::string& revision) { return definition(machine, revision); });
+  if (!at) return cloud::error("ExecutionNotRedrivable", "Execution cannot be redriven: " + at.error());
+  return Json::object({{"redriveDate", iso_millis(*at)}});
 }
 
 Reply States::stop(const Call& call) {
@@ -296,20 +545,28 @@ Reply States::stop(const Call& call) {
 Reply States::describe_execution(const Call& call) {
   const std::string arn(call.input["executionArn"].string_or());
   const auto parsed = Arn::parse(arn);
-  if (!parsed || !parsed->resource_id("execution"))
-    return cloud::error("InvalidArn", fmt::format("Invalid Arn: 'Invalid ARN prefix: {}'", arn));
+  if (!parsed) return cloud::error("InvalidArn", fmt::format("Invalid Arn: 'Invalid ARN prefix: {}'", arn));
+  if (!parsed->resource_id("execution")) return cloud::error("InvalidArn", type_error(arn));
   const auto record = executions_.find(arn);
   if (!record) return cloud::error("ExecutionDoesNotExist", fmt::format("Execution Does Not Exist: '{}'", arn));
   return with_details(*record, true);
 }
 
 Reply States::list_executions(const Call& call) {
-  const auto m = find(std::string(call.input["stateMachineArn"].string_or()));
-  if (!m) return std::unexpected(m.error());
+  std::string owner(call.input["mapRunArn"].string_or());
+  if (owner.empty()) {
+    const auto t = target(std::string(call.input["stateMachineArn"].string_or()));
+    if (!t) return std::unexpected(t.error());
+    if (t->machine->express())
+      return cloud::error("StateMachineTypeNotSupported", "This operation is not supported by this type of state machine");
+    owner = t->machine->arn;
+  } else if (!executions_.find_map_run(owner)) {
+    return cloud::error("ResourceNotFound", fmt::format("Resource not found: '{}'", owner));
+  }
   const auto from = page_position(call.input["nextToken"].string_or());
   if (call.input.find("nextToken") && !from) return cloud::error("InvalidToken", "Invalid Token: 'Invalid token'");
   const std::int64_t max = call.input["maxResults"].integer_or(0);
-  const auto page = executions_.list((*m)->arn, std::string(call.input["statusFilter"].string_or()),
+  const auto page = executions_.list(owner, std::string(call.input["statusFilter"].string_or()),
                                      static_cast<std::size_t>(max == 0 ? 100 : std::clamp<std::int64_t>(max, 1, 1000)), from.value_or(""));
   Json::Array out;
   for (const Json& record : page.items) out.push_back(with_details(record, false));
@@ -348,8 +605,11 @@ Reply States::history(const Call& call) {
 }
 
 namespace {
-Reply token_answer(bool known) {
+Reply token_answer(const Call& call, bool known) {
   if (known) return Json(Json::Object{});
+  const std::string_view token = call.input["taskToken"].string_or();
+  const bool ours = token.size() == 64 && token.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+  if (!ours) return cloud::error("InvalidToken", "Invalid Token: 'Invalid token'");
   return cloud::error("TaskTimedOut", "Task Timed Out: 'Provided task does not exist anymore'");
 }
 }  // namespace
@@ -357,34 +617,51 @@ Reply token_answer(bool known) {
 Reply States::task_success(const Call& call) {
   const auto output = Json::parse(call.input["output"].string_or());
   if (!output) return cloud::error("InvalidOutput", "Invalid Output: 'the output is " + output.error().message + "'");
-  return token_answer(executions_.task_succeeded(std::string(call.input["taskToken"].string_or()), *output));
+  return token_answer(call, executions_.task_succeeded(std::string(call.input["taskToken"].string_or()), *output));
 }
 Reply States::task_failure(const Call& call) {
-  return token_answer(executions_.task_failed(std::string(call.input["taskToken"].string_or()),
-                                              std::string(call.input["error"].string_or()), std::string(call.input["cause"].string_or())));
+  return token_answer(
+      call, executions_.task_failed(std::string(call.input["taskToken"].string_or()), std::string(call.input["error"].string_or()),
+                                    std::string(call.input["cause"].string_or())));
 }
 Reply States::task_heartbeat(const Call& call) {
-  return token_answer(executions_.task_heartbeat(std::string(call.input["taskToken"].string_or())));
+  return token_answer(call, executions_.task_heartbeat(std::string(call.input["taskToken"].string_or())));
+}
+
+// The tags of a machine or an activity, and how to keep them; null when there is no such resource (versions and aliases have none).
+Json* States::tags_of(const std::string& arn, std::function<void()>& save) {
+  if (const auto m = machines_.find(arn); m != machines_.end()) {
+    save = [this, &machine = m->second] { store(machine); };
+    return &m->second.tags;
+  }
+  if (const auto a = activities_.find(arn); a != activities_.end()) {
+    save = [this, &activity = a->second] { store(activity); };
+    return &a->second.tags;
+  }
+  return nullptr;
 }
 
 Reply States::tag(const Call& call) {
-  const auto m = find(std::string(call.input["resourceArn"].string_or()));
-  if (!m) return cloud::error("ResourceNotFound", fmt::format("Resource not found: '{}'", call.input["resourceArn"].string_or()));
-  (*m)->tags = merge_tags((*m)->tags, call.input["tags"], "key", "value");
-  store(**m);
+  std::function<void()> keep;
+  Json* tags = tags_of(std::string(call.input["resourceArn"].string_or()), keep);
+  if (!tags) return cloud::error("ResourceNotFound", fmt::format("Resource not found: '{}'", call.input["resourceArn"].string_or()));
+  *tags = merge_tags(*tags, call.input["tags"], "key", "value");
+  keep();
   return Json(Json::Object{});
 }
 Reply States::untag(const Call& call) {
-  const auto m = find(std::string(call.input["resourceArn"].string_or()));
-  if (!m) return cloud::error("ResourceNotFound", fmt::format("Resource not found: '{}'", call.input["resourceArn"].string_or()));
-  (*m)->tags = remove_tags((*m)->tags, call.input["tagKeys"], "key");
-  store(**m);
+  std::function<void()> keep;
+  Json* tags = tags_of(std::string(call.input["resourceArn"].string_or()), keep);
+  if (!tags) return cloud::error("ResourceNotFound", fmt::format("Resource not found: '{}'", call.input["resourceArn"].string_or()));
+  *tags = remove_tags(*tags, call.input["tagKeys"], "key");
+  keep();
   return Json(Json::Object{});
 }
 Reply States::list_tags(const Call& call) {
-  const auto m = find(std::string(call.input["resourceArn"].string_or()));
-  if (!m) return cloud::error("ResourceNotFound", fmt::format("Resource not found: '{}'", call.input["resourceArn"].string_or()));
-  return Json::object({{"tags", (*m)->tags}});
+  std::function<void()> keep;
+  const Json* tags = tags_of(std::string(call.input["resourceArn"].string_or()), keep);
+  if (!tags) return cloud::error("ResourceNotFound", fmt::format("Resource not found: '{}'", call.input["resourceArn"].string_or()));
+  return Json::object({{"tags", *tags}});
 }
 
 // "Step Functions Execution Status Change" on the default bus; large payloads are left out, as AWS leaves them.

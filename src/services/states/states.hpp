@@ -19,10 +19,43 @@ class States final : public Service {
   struct Machine {
     std::string arn, name, region, role_arn, definition, type = "STANDARD", revision;
     Instant created, updated;
+    bool changed = false;  // since it was created: only then does it show a revision
     Json tags = Json(Json::Array{}), logging, tracing;
+    std::int64_t versions = 0;  // numbers given out so far; never twice
     std::shared_ptr<const asl::Machine> compiled;
     [[nodiscard]] Json to_row() const;
+    [[nodiscard]] bool express() const { return type == "EXPRESS"; }
   };
+  // A version: what a machine was when it was published. Immutable.
+  struct Version {
+    std::string arn, machine, revision, role_arn, description, definition;
+    std::int64_t number = 0;
+    Instant created;
+    Json logging, tracing;
+  };
+  struct Alias {
+    std::string arn, machine, name, description;
+    Json routing;  // [{stateMachineVersionArn, weight}]
+    Instant created, updated;
+  };
+  struct Activity {
+    std::string arn, name, region;
+    Instant created;
+    Json tags = Json(Json::Array{});
+  };
+  // What a machine, version or alias ARN names, ready to start.
+  struct Target {
+    Machine* machine = nullptr;
+    const Version* version = nullptr;
+    const Alias* alias = nullptr;
+    std::string test_case;  // "…#case": of the mocks
+  };
+
+  void register_machines();
+  void register_executions();
+  void register_versions();
+  void register_activities();
+  void register_map_runs();
 
   Reply create(const Call&);
   Reply update(const Call&);
@@ -32,24 +65,53 @@ class States final : public Service {
   Reply remove(const Call&);
   static Reply validate(const Call&);
   Reply start(const Call&);
+  Task<Reply> start_sync(Call);
   Reply stop(const Call&);
+  Reply redrive(const Call&);
   Reply describe_execution(const Call&);
   Reply list_executions(const Call&);
   Reply history(const Call&);
   Reply task_success(const Call&);
   Reply task_failure(const Call&);
   Reply task_heartbeat(const Call&);
+  Json* tags_of(const std::string& arn, std::function<void()>& save);
   Reply tag(const Call&);
   Reply untag(const Call&);
   Reply list_tags(const Call&);
+  Task<Reply> test_state(Call);
+
+  Reply publish(const Call&);
+  Reply list_versions(const Call&);
+  Reply remove_version(const Call&);
+  Reply create_alias(const Call&);
+  Reply update_alias(const Call&);
+  Reply describe_alias(const Call&);
+  Reply list_aliases(const Call&);
+  Reply remove_alias(const Call&);
+
+  Reply describe_map_run(const Call&);
+  Reply list_map_runs(const Call&);
+  Reply update_map_run(const Call&);
 
   std::expected<Machine*, cloud::Error> find(const std::string& arn);
+  std::expected<Target, cloud::Error> target(const std::string& arn);
+  const Version& publish_version(Machine& machine, const std::string& description);
+  std::expected<Json, cloud::Error> check_routing(const Json& routing, std::string& machine);
+  std::expected<engine::MachineVersion, cloud::Error> runnable(const Target& target);
   void store(const Machine& machine);
+  void store(const Alias& alias);
+  void store(const Activity& activity);
   std::shared_ptr<const asl::Machine> definition(const std::string& arn, const std::string& revision);
   void announce(const std::string& region, const Json& record);
 
   engine::Executions& executions_;
   std::map<std::string, Machine, std::less<>> machines_;  // by ARN
+  std::map<std::string, Version, std::less<>> versions_;
+  std::map<std::string, Alias, std::less<>> aliases_;
+  std::map<std::string, Activity, std::less<>> activities_;
 };
+
+bool is_name(std::string_view name);  // of a machine, an execution, an activity
+std::unexpected<cloud::Error> bad_input(std::string message);
 
 }  // namespace snapward::services::states

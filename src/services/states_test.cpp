@@ -1,0 +1,306 @@
+// Step Functions through its API, on virtual time: what the machines of services_test do not reach.
+#include "support/world.hpp"
+
+namespace snapward::services {
+namespace {
+
+using support::TestWorld;
+
+class StatesTest : public ::testing::Test {
+ protected:
+  static constexpr const char* kRole = "arn:aws:iam::000000000000:role/r";
+  TestWorld w;
+
+  std::string machine(const std::string& name, const std::string& definition, const std::string& more = "") {
+    Json::Object in{{"name", name}, {"definition", definition}, {"roleArn", kRole}};
+    if (!more.empty())
+      for (const auto& [key, value] : Json::parse(more)->as_object()) in.set(key, value);
+    return std::string(w.must("states", "CreateStateMachine", Json(std::move(in)))["stateMachineArn"].string_or());
+  }
+  Json start(const std::string& arn, const std::string& input = "{}") {
+    return w.must("states", "StartExecution", Json::object({{"stateMachineArn", arn}, {"input", input}}));
+  }
+  Json describe(const Json& started) {
+    return w.must("states", "DescribeExecution", Json::object({{"executionArn", started["executionArn"]}}));
+  }
+  std::string types(const Json& started) {
+    std::string out;
+    const Json history = w.must("states", "GetExecutionHistory", Json::object({{"executionArn", started["executionArn"]}}));
+    for (const Json& e : history["events"].items()) out += std::string(e["type"].string_or()) + ' ';
+    return out;
+  }
+  Json run(const std::string& operation, const Json& input) {  // a call that takes (virtual) time
+    std::optional<cloud::Reply> reply;
+    w.world->loop.spawn(w.world->cloud.call({"states", TestWorld::kPrimary, operation, input}),
+                        [&](cloud::Reply r) { reply = std::move(r); });
+    w.world->loop.settle();
+    for (int i = 0; i < 100 && !reply; ++i) w.advance(std::chrono::seconds(1));
+    EXPECT_TRUE(reply && *reply) << (reply && !*reply ? (*reply).error().message : "no answer");
+    return reply && *reply ? **reply : Json();
+  }
+};
+
+constexpr const char* kPass = R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Result":1,"End":true}}})x";
+
+TEST_F(StatesTest, ExpressRunsWithoutLeavingATrace) {
+  const std::string arn = machine(
+      "E",
+      R"x({"StartAt":"W","States":{"W":{"Type":"Wait","Seconds":3,"Next":"A"},"A":{"Type":"Pass","Parameters":{"got.$":"$.a"},"End":true}}})x",
+      R"x({"type":"EXPRESS"})x");
+  const Json done = run("StartSyncExecution", Json::object({{"stateMachineArn", arn}, {"input", R"x({"a":5})x"}, {"name", "x"}}));
+  EXPECT_EQ(done["status"].string_or(), "SUCCEEDED");
+  EXPECT_EQ(done["output"].string_or(), R"x({"got":5})x");
+  EXPECT_TRUE(done["executionArn"].string_or().find(":express:E:x:") != std::string_view::npos);
+  EXPECT_EQ(done["billingDetails"]["billedDurationInMilliseconds"].integer_or(0), 3100);
+  const Json failed = run("StartSyncExecution", Json::object({{"stateMachineArn", arn}}));
+  EXPECT_EQ(failed["status"].string_or(), "FAILED");
+  EXPECT_EQ(failed["error"].string_or(), "States.ParameterPathFailure");
+  EXPECT_TRUE(w.refusal("states", "StartSyncExecution", Json::object({{"stateMachineArn", machine("S", kPass)}}).dump())
+                  .starts_with("StateMachineTypeNotSupported"));
+  EXPECT_TRUE(
+      w.refusal("states", "ListExecutions", Json::object({{"stateMachineArn", arn}}).dump()).starts_with("StateMachineTypeNotSupported"));
+  EXPECT_TRUE(
+      w.refusal(
+           "states", "CreateStateMachine",
+           Json::object(
+               {{"name", "T"},
+                {"type", "EXPRESS"},
+                {"roleArn", kRole},
+                {"definition",
+                 R"x({"StartAt":"A","States":{"A":{"Type":"Task","Resource":"arn:aws:states:::sqs:sendMessage.waitForTaskToken","End":true}}})x"}})
+               .dump())
+          .starts_with("InvalidDefinition"));
+}
+
+TEST_F(StatesTest, VersionsAndAliasesChooseWhatRuns) {
+  const std::string arn = machine("M", kPass, R"x({"publish":true,"versionDescription":"first"})x");
+  EXPECT_EQ(w.must("states", "PublishStateMachineVersion", Json::object({{"stateMachineArn", arn}}))["stateMachineVersionArn"].string_or(),
+            arn + ":1");
+  w.must("states", "UpdateStateMachine",
+         Json::object({{"stateMachineArn", arn},
+                       {"publish", true},
+                       {"definition", R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Result":2,"End":true}}})x"}}));
+  const Json versions = w.must("states", "ListStateMachineVersions", Json::object({{"stateMachineArn", arn}}))["stateMachineVersions"];
+  ASSERT_EQ(versions.items().size(), 2U);
+  EXPECT_EQ(versions.items()[0]["stateMachineVersionArn"].string_or(), arn + ":2");
+  EXPECT_EQ(w.must("states", "DescribeStateMachine", Json::object({{"stateMachineArn", arn + ":1"}}))["description"].string_or(), "first");
+  const auto routes = [&](int first, int second) {
+    return Json::array({Json::object({{"stateMachineVersionArn", arn + ":1"}, {"weight", first}}),
+                        Json::object({{"stateMachineVersionArn", arn + ":2"}, {"weight", second}})});
+  };
+  EXPECT_TRUE(
+      w.refusal("states", "CreateStateMachineAlias", Json::object({{"name", "live"}, {"routingConfiguration", routes(50, 40)}}).dump())
+          .starts_with("ValidationException"));
+  EXPECT_TRUE(w.refusal("states", "CreateStateMachineAlias", Json::object({{"name", "1"}, {"routingConfiguration", routes(50, 50)}}).dump())
+                  .starts_with("ValidationException"));
+  w.must("states", "CreateStateMachineAlias", Json::object({{"name", "live"}, {"routingConfiguration", routes(50, 50)}}));
+  EXPECT_TRUE(
+      w.refusal("states", "CreateStateMachineAlias", Json::object({{"name", "live"}, {"routingConfiguration", routes(100, 0)}}).dump())
+          .starts_with("ConflictException"));
+  w.restart();
+  std::map<std::string, int> outputs;
+  for (int i = 0; i < 60; ++i) {
+    const Json done = describe(start(arn + ":live"));
+    ++outputs[std::string(done["output"].string_or())];
+    EXPECT_EQ(done["stateMachineAliasArn"].string_or(), arn + ":live");
+  }
+  EXPECT_GT(outputs["1"], 10);
+  EXPECT_GT(outputs["2"], 10);
+  EXPECT_TRUE(w.refusal("states", "DeleteStateMachineVersion", Json::object({{"stateMachineVersionArn", arn + ":1"}}).dump())
+                  .starts_with("ConflictException"));
+  w.must("states", "DeleteStateMachineAlias", Json::object({{"stateMachineAliasArn", arn + ":live"}}));
+  w.must("states", "DeleteStateMachineVersion", Json::object({{"stateMachineVersionArn", arn + ":1"}}));
+  w.must("states", "UpdateStateMachine", Json::object({{"stateMachineArn", arn}, {"publish", true}, {"definition", kPass}}));
+  EXPECT_EQ(w.must("states", "ListStateMachineVersions", Json::object({{"stateMachineArn", arn}}))["stateMachineVersions"]
+                .items()[0]["stateMachineVersionArn"]
+                .string_or(),
+            arn + ":3");
+}
+
+TEST_F(StatesTest, WorkersTakeActivities) {
+  const std::string activity(w.must("states", "CreateActivity", R"x({"name":"work"})x")["activityArn"].string_or());
+  const std::string arn = machine("M", R"x({"StartAt":"A","States":{"A":{"Type":"Task","Resource":")x" + activity + R"x(","End":true}}})x");
+  const Json first = start(arn, "5");
+  w.restart();  // the task is still there to take
+  const Json task = w.must("states", "GetActivityTask", Json::object({{"activityArn", activity}, {"workerName", "me"}}));
+  EXPECT_EQ(task["input"].string_or(), "5");
+  w.restart();  // and taken it stays
+  w.must("states", "SendTaskSuccess", Json::object({{"taskToken", task["taskToken"]}, {"output", "6"}}));
+  EXPECT_EQ(describe(first)["output"].string_or(), "6");
+  EXPECT_EQ(types(first),
+            "ExecutionStarted TaskStateEntered ActivityScheduled ActivityStarted ActivitySucceeded TaskStateExited ExecutionSucceeded ");
+  // A worker may wait before there is work, and gets nothing after a minute.
+  std::optional<cloud::Reply> reply;
+  w.world->loop.spawn(w.world->cloud.call({"states", TestWorld::kPrimary, "GetActivityTask", Json::object({{"activityArn", activity}})}),
+                      [&](cloud::Reply r) { reply = std::move(r); });
+  w.world->loop.settle();
+  EXPECT_FALSE(reply);
+  start(arn, "7");
+  w.world->loop.settle();
+  ASSERT_TRUE(reply && *reply);
+  EXPECT_EQ((**reply)["input"].string_or(), "7");
+  EXPECT_EQ(run("GetActivityTask", Json::object({{"activityArn", activity}})).dump(), "{}");
+  w.must("states", "DeleteActivity", Json::object({{"activityArn", activity}}));
+  EXPECT_TRUE(
+      w.refusal("states", "DescribeActivity", Json::object({{"activityArn", activity}}).dump()).starts_with("ActivityDoesNotExist"));
+  EXPECT_TRUE(w.refusal("states", "CreateActivity", R"x({"name":"a/b"})x").starts_with("InvalidName"));
+}
+
+TEST_F(StatesTest, OneMachineWaitsForAnother) {
+  const std::string child = machine(
+      "Child",
+      R"x({"StartAt":"W","States":{"W":{"Type":"Wait","Seconds":9,"Next":"F"},"F":{"Type":"Choice","Choices":[{"Variable":"$.bad","IsPresent":true,"Next":"No"}],"Default":"Yes"},
+    "Yes":{"Type":"Succeed"},"No":{"Type":"Fail","Error":"E","Cause":"c"}}})x");
+  const std::string parent =
+      machine("Parent", R"x({"StartAt":"A","States":{"A":{"Type":"Task","Resource":"arn:aws:states:::states:startExecution.sync:2",
+    "Parameters":{"StateMachineArn":")x" +
+                            child + R"x(","Input.$":"$"},"ResultSelector":{"out.$":"$.Output"},"End":true}}})x");
+  const Json good = start(parent, R"x({"n":1})x"), bad = start(parent, R"x({"bad":1})x");
+  w.world->loop.settle();
+  w.advance(std::chrono::seconds(3));
+  w.restart();  // the wait for the other outlives the process
+  w.advance(std::chrono::seconds(10));
+  EXPECT_EQ(describe(good)["output"].string_or(), R"x({"out":{"n":1}})x");
+  EXPECT_EQ(types(good),
+            "ExecutionStarted TaskStateEntered TaskScheduled TaskStarted TaskSubmitted TaskSucceeded TaskStateExited ExecutionSucceeded ");
+  const Json failed = describe(bad);
+  EXPECT_EQ(failed["error"].string_or(), "States.TaskFailed");
+  EXPECT_EQ((*Json::parse(failed["cause"].string_or()))["Error"].string_or(), "E");
+  // Stopping the one that waits stops the other.
+  const Json stopped = start(parent);
+  w.world->loop.settle();
+  w.must("states", "StopExecution", Json::object({{"executionArn", stopped["executionArn"]}}));
+  w.world->loop.settle();
+  EXPECT_EQ(w.must("states", "ListExecutions", Json::object({{"stateMachineArn", child}, {"statusFilter", "ABORTED"}}))["executions"]
+                .items()
+                .size(),
+            1U);
+}
+
+TEST_F(StatesTest, AMapRunHasChildrenThatCanBeLookedAt) {
+  const std::string arn = machine(
+      "M",
+      R"x({"StartAt":"M","States":{"M":{"Type":"Map","Label":"items","MaxConcurrency":3,"ItemProcessor":{"ProcessorConfig":{"Mode":"DISTRIBUTED","ExecutionType":"STANDARD"},
+    "StartAt":"W","States":{"W":{"Type":"Wait","Seconds":5,"Next":"P"},"P":{"Type":"Pass","Parameters":{"v.$":"$"},"End":true}}},"End":true}}})x");
+  const Json e = start(arn, "[1,2,3,4,5,6,7]");
+  w.world->loop.settle();
+  const Json runs = w.must("states", "ListMapRuns", Json::object({{"executionArn", e["executionArn"]}}))["mapRuns"];
+  ASSERT_EQ(runs.items().size(), 1U);
+  const Json of = Json::object({{"mapRunArn", runs.items()[0]["mapRunArn"]}});
+  EXPECT_TRUE(runs.items()[0]["mapRunArn"].string_or().find(":mapRun:M/items:") != std::string_view::npos);
+  EXPECT_EQ(w.must("states", "DescribeMapRun", of)["executionCounts"]["running"].integer_or(0), 3);
+  EXPECT_EQ(w.must("states", "DescribeMapRun", of)["itemCounts"]["pending"].integer_or(0), 4);
+  w.advance(std::chrono::seconds(2));
+  w.restart();  // children go on, and their answers find the Map
+  w.must("states", "UpdateMapRun", Json::object({{"mapRunArn", runs.items()[0]["mapRunArn"]}, {"maxConcurrency", 10}}));
+  w.world->loop.settle();
+  EXPECT_EQ(w.must("states", "DescribeMapRun", of)["executionCounts"]["running"].integer_or(0), 7);
+  w.advance(std::chrono::seconds(20));
+  EXPECT_EQ(describe(e)["output"].string_or(), R"x([{"v":1},{"v":2},{"v":3},{"v":4},{"v":5},{"v":6},{"v":7}])x");
+  EXPECT_EQ(types(e),
+            "ExecutionStarted MapStateEntered MapStateStarted MapRunStarted MapRunSucceeded MapStateSucceeded MapStateExited "
+            "ExecutionSucceeded ");
+  const Json run_now = w.must("states", "DescribeMapRun", of);
+  EXPECT_EQ(run_now["status"].string_or(), "SUCCEEDED");
+  EXPECT_EQ(run_now["executionCounts"]["succeeded"].integer_or(0), 7);
+  const Json children = w.must("states", "ListExecutions", of)["executions"];
+  ASSERT_EQ(children.items().size(), 7U);
+  EXPECT_EQ(types(children.items()[0]),
+            "ExecutionStarted WaitStateEntered WaitStateExited PassStateEntered PassStateExited ExecutionSucceeded ");
+}
+
+TEST_F(StatesTest, TooManyFailedItemsFailTheRun) {
+  const std::string arn = machine(
+      "M",
+      R"x({"StartAt":"M","States":{"M":{"Type":"Map","ToleratedFailurePercentage":50,"ItemProcessor":{"ProcessorConfig":{"Mode":"DISTRIBUTED","ExecutionType":"EXPRESS"},
+    "StartAt":"C","States":{"C":{"Type":"Choice","Choices":[{"Variable":"$","NumericGreaterThan":2,"Next":"F"}],"Default":"S"},"S":{"Type":"Succeed"},"F":{"Type":"Fail","Error":"E"}}},"End":true}}})x");
+  const Json good = start(arn, "[1,2,3,4]"), bad = start(arn, "[1,3,4,5]");
+  w.world->loop.settle();
+  EXPECT_EQ(describe(good)["output"].string_or(), R"x([1,2,{"error":"E"},{"error":"E"}])x");
+  EXPECT_EQ(describe(bad)["error"].string_or(), "States.ExceedToleratedFailureThreshold");
+}
+
+TEST_F(StatesTest, AFailedExecutionIsRedriven) {
+  const std::string queue(w.must("sqs", "CreateQueue", R"x({"QueueName":"other"})x")["QueueUrl"].string_or());
+  const std::string arn = machine(
+      "M",
+      R"x({"StartAt":"A","States":{"A":{"Type":"Task","Resource":"arn:aws:states:::sqs:sendMessage","Parameters":{"QueueUrl":"http://x/1/late","MessageBody":"m"},"ResultPath":null,"End":true}}})x");
+  const Json e = start(arn, "5");
+  w.world->loop.settle();
+  EXPECT_EQ(describe(e)["status"].string_or(), "FAILED");
+  EXPECT_EQ(describe(e)["redriveStatus"].string_or(), "REDRIVABLE");
+  w.must("sqs", "CreateQueue", R"x({"QueueName":"late"})x");
+  w.restart();
+  w.must("states", "RedriveExecution", Json::object({{"executionArn", e["executionArn"]}}));
+  w.world->loop.settle();
+  const Json done = describe(e);
+  EXPECT_EQ(done["status"].string_or(), "SUCCEEDED");
+  EXPECT_EQ(done["output"].string_or(), "5");
+  EXPECT_EQ(done["redriveCount"].integer_or(0), 1);
+  EXPECT_TRUE(
+      types(e).ends_with("TaskFailed ExecutionFailed ExecutionRedriven TaskStateEntered TaskScheduled TaskStarted TaskSucceeded "
+                         "TaskStateExited ExecutionSucceeded "))
+      << types(e);
+  EXPECT_TRUE(w.refusal("states", "RedriveExecution", Json::object({{"executionArn", e["executionArn"]}}).dump())
+                  .starts_with("ExecutionNotRedrivable"));
+}
+
+TEST_F(StatesTest, OneStateIsTestedAlone) {
+  const auto test = [&](const std::string& state, const std::string& more = "{}") {
+    Json::Object in{{"definition", state}, {"inspectionLevel", "DEBUG"}};
+    for (const auto& [key, value] : Json::parse(more)->as_object()) in.set(key, value);
+    return w.call("states", "TestState", Json(std::move(in)));
+  };
+  const Json pass =
+      *test(R"x({"Type":"Pass","InputPath":"$.a","Parameters":{"b.$":"$.b"},"ResultPath":"$.r","OutputPath":"$.r","Next":"Elsewhere"})x",
+            R"x({"input":"{\"a\":{\"b\":1}}"})x");
+  EXPECT_EQ(pass["status"].string_or(), "SUCCEEDED");
+  EXPECT_EQ(pass["nextState"].string_or(), "Elsewhere");
+  EXPECT_EQ(pass["output"].string_or(), R"x({"b":1})x");
+  EXPECT_EQ(pass["inspectionData"]["afterInputPath"].string_or(), R"x({"b":1})x");
+  EXPECT_EQ(pass["inspectionData"]["afterResultPath"].string_or(), R"x({"a":{"b":1},"r":{"b":1}})x");
+  const std::string task =
+      R"x({"Type":"Task","QueryLanguage":"JSONata","Resource":"arn:aws:states:::sqs:sendMessage","Arguments":{"QueueUrl":"q","MessageBody":"{% $v %}"},"Output":"{% $states.result.MessageId %}",
+    "Retry":[{"ErrorEquals":["Slow"],"MaxAttempts":2,"IntervalSeconds":3}],"Catch":[{"ErrorEquals":["States.ALL"],"Next":"Oops"}],"End":true})x";
+  const Json good = *test(task, R"x({"variables":"{\"v\":\"hello\"}","mock":{"result":"{\"MessageId\":\"7\"}"}})x");
+  EXPECT_EQ(good["output"].string_or(), "\"7\"");
+  EXPECT_EQ(good["inspectionData"]["afterArguments"].string_or(), R"x({"QueueUrl":"q","MessageBody":"hello"})x");
+  const Json slow = *test(
+      task,
+      R"x({"variables":"{\"v\":1}","mock":{"errorOutput":{"error":"Slow","cause":"c"}},"stateConfiguration":{"retrierRetryCount":1}})x");
+  EXPECT_EQ(slow["status"].string_or(), "RETRIABLE");
+  EXPECT_EQ(slow["inspectionData"]["errorDetails"]["retryBackoffIntervalSeconds"].integer_or(0), 6);
+  const Json caught = *test(task, R"x({"variables":"{\"v\":1}","mock":{"errorOutput":{"error":"Other","cause":"c"}}})x");
+  EXPECT_EQ(caught["status"].string_or(), "CAUGHT_ERROR");
+  EXPECT_EQ(caught["nextState"].string_or(), "Oops");
+  EXPECT_FALSE(test(R"x({"Type":"Parallel","Branches":[{"StartAt":"A","States":{"A":{"Type":"Succeed"}}}],"End":true})x"));
+  EXPECT_FALSE(test(task, R"x({"mock":{"result":"1","errorOutput":{}}})x"));
+  EXPECT_FALSE(test(R"x({"Type":"Bogus"})x"));
+  const Json whole =
+      *test(R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Next":"B"},"B":{"Type":"Succeed"}}})x", R"x({"stateName":"B","input":"3"})x");
+  EXPECT_EQ(whole["output"].string_or(), "3");
+}
+
+TEST_F(StatesTest, SaysWhichVariablesAStateReads) {
+  const std::string arn = machine(
+      "M",
+      R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Assign":{"x":1},"Next":"B"},"B":{"Type":"Pass","Parameters":{"a.$":"$x","b.$":"States.Format('{}', $y)"},"Next":"C"},
+    "C":{"Type":"Pass","QueryLanguage":"JSONata","Output":"{% $x + $z %}","End":true}}})x");
+  EXPECT_EQ(w.must("states", "DescribeStateMachine", Json::object({{"stateMachineArn", arn}}))["variableReferences"].dump(),
+            R"x({"B":["x","y"],"C":["x","z"]})x");
+}
+
+TEST_F(StatesTest, MocksAnswerInsteadOfServices) {
+  w.world->cloud.executions().set_mocks(*Json::parse(R"x({"StateMachines":{"M":{"TestCases":{"Flaky":{"A":"TwiceThenFine"}}}},
+    "MockedResponses":{"TwiceThenFine":{"0-1":{"Throw":{"Error":"Busy","Cause":"c"}},"2":{"Return":{"ok":true}}}}})x"));
+  const std::string arn = machine(
+      "M",
+      R"x({"StartAt":"A","States":{"A":{"Type":"Task","Resource":"arn:aws:states:::lambda:invoke","Parameters":{"FunctionName":"f"},"Retry":[{"ErrorEquals":["Busy"]}],"End":true}}})x");
+  const Json e = start(arn + "#Flaky");
+  w.world->loop.settle();
+  w.advance(std::chrono::seconds(10));
+  EXPECT_EQ(describe(e)["output"].string_or(), R"x({"ok":true})x");
+}
+
+}  // namespace
+}  // namespace snapward::services
