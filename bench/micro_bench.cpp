@@ -4,6 +4,7 @@
 #include "asl/execution.hpp"
 #include "engine/executions.hpp"
 #include "events/pattern.hpp"
+#include "query/jsonata.hpp"
 #include "wire/protocol.hpp"
 
 namespace snapward {
@@ -111,6 +112,77 @@ void executions_in_memory(benchmark::State& state) {
   state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()));
 }
 BENCHMARK(executions_in_memory)->Iterations(20'000);
+
+// ── JSONata ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+std::string thousand_objects() {
+  std::string out = "[";
+  for (int i = 0; i < 1000; ++i)
+    out += (i ? "," : "") + std::string(R"({"id":"snap-)") + std::to_string(i) + R"(","size":)" + std::to_string(i * 7919 % 1000) +
+           R"(,"state":"completed"})";
+  return out + "]";
+}
+// An expression over a document; `from_text` reads the document anew each time, as a task's result arrives.
+void jsonata(benchmark::State& state, const char* text, const std::string& document, bool from_text) {
+  const auto expression = *query::Jsonata::parse(text);
+  const Json parsed = *Json::parse(document);
+  SeededEntropy entropy(1);
+  for (auto _ : state) {
+    const Json data = from_text ? *Json::parse(document) : parsed;
+    const Json states = Json::object({{"input", data}});
+    query::Jsonata::Environment environment{.states = &states, .entropy = &entropy, .now = {}, .step_functions = true};
+    auto out = expression.evaluate(nullptr, environment);
+    if (!out || !*out) state.SkipWithError("no result");
+    benchmark::DoNotOptimize(out);
+  }
+  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()));
+}
+void jsonata_path(benchmark::State& state) { jsonata(state, "$states.input.detail.snapshot_id", kEvent, false); }
+BENCHMARK(jsonata_path);
+void jsonata_count_where(benchmark::State& state) { jsonata(state, "$count($states.input[size > 500])", thousand_objects(), true); }
+BENCHMARK(jsonata_count_where);
+void jsonata_sort_slice(benchmark::State& state) { jsonata(state, "$states.input^(>size)[[0..9]].id", thousand_objects(), true); }
+BENCHMARK(jsonata_sort_slice);
+void jsonata_parse_expression(benchmark::State& state) {
+  for (auto _ : state)
+    benchmark::DoNotOptimize(
+        query::Jsonata::parse("$count($states.input.volumes[size > 500 and state = 'in-use'].snapshots.(id & ':' & $string(size)))"));
+}
+BENCHMARK(jsonata_parse_expression);
+
+// A Map over 1,000 items, Pass inside, in memory with its whole history: `range` 0 inline, 1 distributed (Express children).
+void map_thousand(benchmark::State& state) {
+  VirtualClock clock{Instant{}};
+  SeededEntropy entropy(1);
+  const auto store = store::open_memory();
+  engine::Loop loop(clock, entropy);
+  engine::Ledger ledger(*store, loop, engine::Ledger::Mode::inline_commits);
+  NoCloud cloud;
+  engine::Executions executions(loop, ledger, cloud);
+  const std::string config = state.range(0) ? R"("ProcessorConfig":{"Mode":"DISTRIBUTED","ExecutionType":"EXPRESS"},)" : "";
+  const auto machine = asl::compile_text(R"({"StartAt":"M","States":{"M":{"Type":"Map","ItemProcessor":{)" + config +
+                                         R"("StartAt":"P","States":{"P":{"Type":"Pass","End":true}}},"End":true}}})")
+                           .machine;
+  std::string text = "[";
+  for (int i = 0; i < 1000; ++i) text += (i ? "," : "") + std::to_string(i);
+  const Json input = *Json::parse(text + "]");
+  std::int64_t n = 0;
+  for (auto _ : state) {
+    const std::string name = std::to_string(n++);
+    executions.start({.arn = "arn:aws:states:us-west-2:1:stateMachine:M",
+                      .name = "M",
+                      .role_arn = "r",
+                      .region = "us-west-2",
+                      .revision = "1",
+                      .machine = machine},
+                     name, text + "]", input);
+    loop.settle();
+    if ((*executions.find("arn:aws:states:us-west-2:1:execution:M:" + name))["status"].string_or() != "SUCCEEDED")
+      state.SkipWithError("it did not succeed");
+  }
+  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()));
+}
+BENCHMARK(map_thousand)->Arg(0)->Arg(1)->Iterations(200);
 
 }  // namespace
 }  // namespace snapward

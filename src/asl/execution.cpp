@@ -27,6 +27,7 @@ struct Frame {  // one path of control: the machine's own, a Parallel's branch o
   Json data;   // after InputPath
   std::int64_t entered_event = 0;
   Instant entered;
+  bool starting = false;               // a Map's iteration before its first state
   std::vector<std::int64_t> attempts;  // by retrier
   std::int64_t retries = 0;
   Json item;                   // Map iterations: the item
@@ -250,17 +251,22 @@ class Execution::Interpreter {
 
   // ── Moving through states ────────────────────────────────────────────────────────────────────────────────────────────────
 
-  // Puts the frame before a state; advance() enters it. Frames take turns, so no chain of states grows the stack.
+  // Puts the frame before a state; advance() enters it, so no chain of states grows the stack. A frame runs as far as it can before its
+  // siblings begin: that is the order histories show.
   void go(Frame& frame, const std::string& state, Json input) {
+    place(frame, state, std::move(input));
+    ready_.push_front(&frame);
+  }
+  static void place(Frame& frame, const std::string& state, Json input) {
     frame.state = frame.graph->find(state);
     assert(frame.state);  // compile() checked every target
     frame.input = std::move(input);
-    ready_.push_back(&frame);
   }
 
   void advance(Frame& frame) {
     const State& s = *frame.state;
     if (!room_for_history()) return;
+    if (std::exchange(frame.starting, false)) iteration(frame, "MapIterationStarted", "mapIterationStartedEventDetails");
     frame.entered = now_;
     frame.retries = 0;
     frame.attempts.assign(s.retry.size(), 0);
@@ -408,6 +414,10 @@ class Execution::Interpreter {
       }
       until = *at;
     }
+    if (until - now_ > std::chrono::seconds(0x7fffffff))
+      return fail(frame,
+                  {errors::kRuntime,
+                   fmt::format("The timestamp {} is too far in the future: a Wait lasts 2147483647 seconds at most", iso_millis(until))});
     if (probe_) return leave(frame, frame.data);  // TestState does not wait
     frame.timer = start_timer(std::max<double>(0, static_cast<double>((until - now_).count())), &frame);
   }
@@ -583,7 +593,8 @@ class Execution::Interpreter {
     emit(frame, "ParallelStateStarted", "", {});
     if (probe_) return wait_for_mock(frame);
     begin_children(frame, s.branches.size());
-    for (std::size_t i = 0; i < s.branches.size(); ++i) go(child(frame, i, *s.branches[i]), s.branches[i]->start_at, input);
+    for (std::size_t i = 0; i < s.branches.size(); ++i) place(child(frame, i, *s.branches[i]), s.branches[i]->start_at, input);
+    for (std::size_t i = s.branches.size(); i-- > 0;) ready_.push_front(frame.children[i].get());
     frame.next_item = s.branches.size();
   }
 
@@ -689,22 +700,29 @@ class Execution::Interpreter {
 
   // Starts items until the concurrency limit is met.
   void more_items(Frame& frame) {
+    constexpr std::int64_t kMostAtOnce = 40;  // Developer Guide, "Map state processing modes"
     const State& s = *frame.state;
-    while (frame.next_item < frame.items.size() &&
-           (frame.concurrency == 0 || static_cast<std::int64_t>(frame.next_item - frame.finished) < frame.concurrency)) {
+    const std::int64_t limit = frame.concurrency == 0 ? kMostAtOnce : std::min(frame.concurrency, kMostAtOnce);
+    const std::size_t first = frame.next_item;
+    while (frame.next_item < frame.items.size() && static_cast<std::int64_t>(frame.next_item - frame.finished) < limit) {
       const std::size_t i = frame.next_item++;
       Frame& c = child(frame, i, *s.branches[0]);
       c.item = Json::object({{"Index", i}, {"Value", frame.items[i]}});
+      c.starting = true;
       Json input = frame.items[i];
       if (s.parameters) {
         c.input = frame.input;  // what an ItemSelector's $states.input is
         auto rendered = render(c, *s.parameters, frame.data);
-        if (!rendered) return fail(frame, rendered.error());
+        if (!rendered) {
+          discarded_.push_back(std::move(frame.children[i]));
+          drop_children(frame, nullptr);
+          return fail(frame, rendered.error());
+        }
         input = *std::move(rendered);
       }
-      iteration(c, "MapIterationStarted", "mapIterationStartedEventDetails");
-      go(c, s.branches[0]->start_at, std::move(input));
+      place(c, s.branches[0]->start_at, std::move(input));
     }
+    for (std::size_t i = frame.next_item; i-- > first;) ready_.push_front(frame.children[i].get());
   }
 
   void iteration(Frame& c, const char* type, const char* details) {
@@ -766,7 +784,7 @@ class Execution::Interpreter {
       if (!c) continue;
       if (c.get() != but) {
         abandon(*c, true);
-        if (parent.state->type == StateType::map) iteration(*c, "MapIterationAborted", "mapIterationAbortedEventDetails");
+        if (parent.state->type == StateType::map && !c->starting) iteration(*c, "MapIterationAborted", "mapIterationAbortedEventDetails");
         parent.last_event = c->last_event;
       }
       std::replace(ready_.begin(), ready_.end(), c.get(), static_cast<Frame*>(nullptr));
@@ -788,7 +806,8 @@ class Execution::Interpreter {
       if (c) {
         inside = true;
         abandon(*c, tell);
-        if (tell && frame.state->type == StateType::map) iteration(*c, "MapIterationAborted", "mapIterationAbortedEventDetails");
+        if (tell && frame.state->type == StateType::map && !c->starting)
+          iteration(*c, "MapIterationAborted", "mapIterationAbortedEventDetails");
         frame.last_event = c->last_event;
         std::replace(ready_.begin(), ready_.end(), c.get(), static_cast<Frame*>(nullptr));
       }

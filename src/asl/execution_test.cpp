@@ -416,8 +416,8 @@ TEST(Jsonata, LivesInsideAJsonPathMachine) {
 }
 
 TEST(Jsonata, RunawayExpressionsEndWithAnError) {
-  for (const char* expression : {"($f := function($n){$f($n)}; $f(1))", "($f := function($n){1 + $f($n)}; $f(1))",
-                                 "$reduce([1..800000], function($a,$i){[$a,$a]})", "$count([1..873783])"}) {
+  for (const char* expression :
+       {"($f := function($n){1 + $f($n)}; $f(1))", "$reduce([1..800000], function($a,$i){[$a,$a]})", "$count([1..873783])"}) {
     Transcript run(jsonata(R"x("A":{"Type":"Pass","Output":"{% )x" + std::string(expression) + R"x( %}","End":true})x"));
     EXPECT_EQ(run.execution->failure().error, "States.QueryEvaluationError") << expression;
   }

@@ -91,8 +91,8 @@ class ExpressionParser {
         if (text_[at_] == '\'') break;
         if (text_[at_] == '\\' && at_ + 1 < text_.size()) {
           const char next = text_[++at_];
-          if (next != '\'' && next != '\\') text.push_back('\\');  // \{ and \} are States.Format's to read
-          if (next == '\\') text.push_back('\\');
+          if (next != '\'' && next != '\\' && next != '{' && next != '}') return error("an escape other than \\' \\\\ \\{ \\}");
+          if (next != '\'') text.push_back('\\');  // the others are States.Format's to read
           text.push_back(next);
           continue;
         }

@@ -138,8 +138,8 @@ Outcome<Json> math_random(const Args& a, Entropy& entropy) {
   if (a.size() == 2) return Json(*from + static_cast<std::int64_t>(entropy.below(span)));
   const auto seed = a[2].as_integer();
   if (!seed) return bad("Invalid arguments in States.MathRandom: the seed must be an integer");
-  SeededEntropy own(static_cast<std::uint64_t>(*seed));
-  return Json(*from + static_cast<std::int64_t>(own.below(span)));
+  if (span > 0x7fffffff) return bad("Invalid arguments in States.MathRandom: the range is larger than a 32-bit integer");
+  return Json(*from + JavaRandom(*seed).next_int(static_cast<std::int32_t>(span)));
 }
 Outcome<Json> math_add(const Args& a, Entropy&) {
   if (a.size() != 2 || !a[0].is_number() || !a[1].is_number()) return bad("Invalid arguments in States.MathAdd: two numbers are expected");

@@ -33,6 +33,32 @@ class SeededEntropy final : public Entropy {
   std::uint64_t state_;
 };
 
+// java.util.Random, bit for bit: what Step Functions' seeded functions draw from.
+class JavaRandom {
+ public:
+  explicit JavaRandom(std::int64_t seed) : state_((static_cast<std::uint64_t>(seed) ^ 0x5DEECE66DULL) & kMask) {}
+  double next_double() {
+    const std::uint64_t high = next(26), low = next(27);
+    return static_cast<double>((high << 27) + low) * 0x1.0p-53;
+  }
+  std::int32_t next_int(std::int32_t bound) {  // [0, bound), bound above 0
+    if ((bound & -bound) == bound)
+      return static_cast<std::int32_t>((static_cast<std::int64_t>(bound) * static_cast<std::int64_t>(next(31))) >> 31);
+    for (;;) {
+      const auto bits = static_cast<std::int32_t>(next(31)), value = bits % bound;
+      if (static_cast<std::int64_t>(bits) - value + (bound - 1) <= 0x7fffffff) return value;
+    }
+  }
+
+ private:
+  static constexpr std::uint64_t kMask = (1ULL << 48) - 1;
+  std::uint64_t next(int bits) {
+    state_ = (state_ * 0x5DEECE66DULL + 0xB) & kMask;
+    return state_ >> (48 - bits);
+  }
+  std::uint64_t state_;
+};
+
 // Seeded once from the operating system; for the real server.
 class SystemEntropy final : public Entropy {
  public:

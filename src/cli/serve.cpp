@@ -22,7 +22,8 @@ namespace snapward::cli {
 namespace {
 
 struct Options {
-  std::string host = "127.0.0.1", data = "snapward-data", behaviour_file, keys_file, mail, log_level = "info", account = "000000000000";
+  std::string host = "127.0.0.1", data = "snapward-data", behaviour_file, keys_file, mocks_file, mail, log_level = "info",
+              account = "000000000000";
   std::uint16_t port = 4566;
   bool in_memory = false, no_workflows = false, no_throttling = false;
   double time_scale = 1.0;
@@ -98,6 +99,16 @@ int serve(const Options& o) {
     cloud_options.ec2 = *behaviour;
   }
   if (o.no_throttling) cloud_options.ec2.throttling = false;
+  Json mocks;
+  if (!o.mocks_file.empty()) {
+    const auto text = read_file(o.mocks_file);
+    if (!text) return fail_with(text.error().message);
+    const auto json = Json::parse(*text);
+    if (!json || !json->find("StateMachines") || !json->find("MockedResponses"))
+      return fail_with(fmt::format("{}: {}", o.mocks_file,
+                                   json ? "a mock configuration has 'StateMachines' and 'MockedResponses'" : json.error().message));
+    mocks = *json;
+  }
   services::FrontOptions front_options;
   if (!o.keys_file.empty()) {
     auto keys = read_keys(o.keys_file);
@@ -144,6 +155,7 @@ int serve(const Options& o) {
   const auto mode = o.in_memory ? engine::Ledger::Mode::inline_commits : engine::Ledger::Mode::background_commits;
   World world(clock, entropy, *store, mode, *outbound, std::move(cloud_options));
   loop = &world.loop;
+  world.cloud.executions().set_mocks(std::move(mocks));
   services::Front the_front(world.loop, world.ledger, world.cloud, std::move(front_options));
   front = &the_front;
 
@@ -208,6 +220,7 @@ void add_serve(CLI::App& app, int& exit_code) {
   c->add_option("--time-scale", o->time_scale, "how much faster time runs, e.g. 60")->capture_default_str()->check(CLI::Range(0.001, 1e6));
   c->add_option("--behaviour", o->behaviour_file, "JSON file: how the simulated EC2 behaves and fails (docs/behaviour.md)");
   c->add_flag("--no-throttling", o->no_throttling, "switch EC2's request throttling off");
+  c->add_option("--mocks", o->mocks_file, "JSON file: answers given instead of calls, by state machine and test case (docs/testing.md)");
   c->add_option("--access-keys", o->keys_file, "JSON file {access key: secret}: check signatures with these, refuse others");
   c->add_option("--mail", o->mail, "mailbox file for e-mail subscriptions [in the data folder]");
   c->add_option("--log-level", o->log_level, "trace, debug, info, warn, error")->capture_default_str();

@@ -11,7 +11,7 @@ namespace snapward::cli {
 
 namespace {
 
-int validate(const std::vector<std::string>& files, bool as_json) {
+int validate(const std::vector<std::string>& files, bool express, bool as_json) {
   bool all_good = true;
   Json::Array report;
   for (const std::string& file : files) {
@@ -20,7 +20,7 @@ int validate(const std::vector<std::string>& files, bool as_json) {
     if (!in)
       compiled.diagnostics.push_back({"FILE", "the file cannot be read", ""});
     else
-      compiled = asl::compile_text(std::string(std::istreambuf_iterator<char>(in), {}));
+      compiled = asl::compile_text(std::string(std::istreambuf_iterator<char>(in), {}), express);
     all_good = all_good && compiled.diagnostics.empty();
     Json::Array list;
     if (!as_json)
@@ -42,9 +42,11 @@ void add_validate(CLI::App& app, int& exit_code) {
   auto files = std::make_shared<std::vector<std::string>>();
   auto as_json = std::make_shared<bool>(false);
   command->add_option("files", *files, "definition files")->required();
+  auto express = std::make_shared<bool>(false);
+  command->add_flag("--express", *express, "as Express workflows, which can do less");
   command->add_flag("--json", *as_json, "answer for programs");
   command->footer("Exit code 0: all are valid. Example: snapward validate workflows/*.asl.json");
-  command->callback([=, &exit_code] { exit_code = validate(*files, *as_json); });
+  command->callback([=, &exit_code] { exit_code = validate(*files, *express, *as_json); });
 }
 
 }  // namespace snapward::cli

@@ -30,13 +30,13 @@ class Jsonata {
  public:
   struct Limits {
     int depth = 500;                      // expressions within expressions, calls included; tail calls are free
-    std::uint64_t steps = 20'000'000;     // expressions evaluated: some five seconds
+    std::uint64_t steps = 10'000'000;     // expressions evaluated: some tenths of a second
     std::size_t list_items = 10'000'000;  // of one array
     std::size_t live_items = 10'000'000;  // of all arrays alive
   };
   // What AWS was measured to allow within Step Functions.
   static constexpr Limits step_functions_limits() {
-    return {.depth = 100, .steps = 20'000'000, .list_items = 873'782, .live_items = 4'000'000};
+    return {.depth = 100, .steps = 10'000'000, .list_items = 873'782, .live_items = 4'000'000};
   }
 
   static std::expected<Jsonata, JsonataError> parse(std::string_view text);

@@ -14,6 +14,7 @@ std::expected<std::optional<Json>, JsonataError> evaluate(std::string_view text,
   SeededEntropy entropy(1);
   Jsonata::Environment environment{.entropy = &entropy, .now = *parse_iso("2026-01-02T03:04:05.678Z"), .step_functions = step_functions};
   environment.limits.depth = depth;
+  environment.limits.steps = 1'000'000;
   return expression->evaluate(&data, environment);
 }
 std::string shown(std::string_view text, bool step_functions = false) {

@@ -63,6 +63,9 @@ class Service {
 std::string page_token(const std::string& position);
 std::optional<std::string> page_position(std::string_view token);
 
+// maxResults as most services take it: 0 or absent means 100, more than 1000 or less than 0 is refused.
+std::expected<std::size_t, cloud::Error> page_size(const Json& input);
+
 // Tags as most services keep them: [{Key, Value}] with keys replaced, or removed.
 Json merge_tags(const Json& tags, const Json& added, const char* key = "Key", const char* value = "Value");
 Json remove_tags(const Json& tags, const Json& keys, const char* key = "Key");

@@ -364,7 +364,7 @@ TEST_F(ServicesTest, IdentityAndRoles) {
 }
 
 TEST_F(ServicesTest, UnknownThingsAreRefusedClearly) {
-  EXPECT_EQ(w.refusal("s3", "ListBuckets", "{}"), "NotImplemented: Snapward's local cloud has no service 's3'.");
+  EXPECT_EQ(w.refusal("dlm", "GetLifecyclePolicies", "{}"), "NotImplemented: Snapward's local cloud has no service 'dlm'.");
   EXPECT_EQ(w.refusal("ec2", "DescribeVolumes", "{}", "moon-1"), "UnrecognizedClientException: The region 'moon-1' does not exist.");
   EXPECT_TRUE(w.refusal("lambda", "Invoke", R"x({"FunctionName":"nothing"})x").starts_with("ResourceNotFoundException"));
 }

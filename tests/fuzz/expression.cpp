@@ -12,7 +12,7 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
     const std::function<Json()> context = [] { return kData; };
     const asl::Variables variables{{"v", kData}};
     SeededEntropy entropy(1);
-    (void)expression->find({kData, context, variables, entropy});
+    (void)expression->find({kData, context, variables, entropy, Instant{}});
   }
   if (const auto schedule = events::Schedule::parse(text)) (void)schedule->next(Instant(std::chrono::hours(490'000)), Instant{});
   return 0;

@@ -3,6 +3,7 @@
 #include <cassert>
 #include <charconv>
 #include <cmath>
+#include <deque>
 #include <limits>
 #include <map>
 
@@ -162,24 +163,6 @@ Value parse_integer_of(Evaluator&, Arguments& a, const Value&) {
   if (at(a, 0).undefined()) return {};
   return Value(parse_integer(a[0].text(), at(a, 1).is_string() ? a[1].text() : ""));
 }
-
-// java.util.Random, bit for bit: what Step Functions draws from.
-class JavaRandom {
- public:
-  explicit JavaRandom(std::int64_t seed) : state_((static_cast<std::uint64_t>(seed) ^ 0x5DEECE66DULL) & kMask) {}
-  double next_double() {
-    const std::uint64_t high = next(26), low = next(27);
-    return static_cast<double>((high << 27) + low) * 0x1.0p-53;
-  }
-
- private:
-  static constexpr std::uint64_t kMask = (1ULL << 48) - 1;
-  std::uint64_t next(int bits) {
-    state_ = (state_ * 0x5DEECE66DULL + 0xB) & kMask;
-    return state_ >> (48 - bits);
-  }
-  std::uint64_t state_;
-};
 
 Value random(Evaluator& e, Arguments&, const Value&) { return Value(e.entropy.unit()); }
 Value random_seeded(Evaluator& e, Arguments& a, const Value&) {
@@ -837,6 +820,7 @@ constexpr Row kStepFunctions[] = {
 
 const FunctionPtr* builtin(std::string_view name, bool aws) {
   using Table = std::map<std::string_view, FunctionPtr>;
+  static std::deque<Signature>& signatures = *new std::deque<Signature>;  // for the life of the process, as the tables
   static const auto make = [](bool step_functions) {
     Table out;
     const auto add = [&](const auto& rows) {
@@ -844,7 +828,7 @@ const FunctionPtr* builtin(std::string_view name, bool aws) {
         auto f = std::make_shared<Function>();
         f->native = row.native;
         f->arity = row.arity;
-        f->signature = new Signature(Signature::parse(row.signature));
+        f->signature = &signatures.emplace_back(Signature::parse(row.signature));
         out[row.name] = std::move(f);
       }
     };

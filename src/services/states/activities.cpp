@@ -45,12 +45,12 @@ void States::register_activities() {
   on("ListActivities", [this](const Call& call) -> Reply {
     const auto from = page_position(call.input["nextToken"].string_or());
     if (call.input.find("nextToken") && !from) return cloud::error("InvalidToken", "Invalid Token: 'Invalid token'");
-    const std::int64_t max = call.input["maxResults"].integer_or(0);
-    const auto limit = static_cast<std::size_t>(max == 0 ? 100 : std::clamp<std::int64_t>(max, 1, 1000));
+    const auto limit = page_size(call.input);
+    if (!limit) return std::unexpected(limit.error());
     Json::Array out;
     for (auto a = activities_.lower_bound(from.value_or("")); a != activities_.end(); ++a) {
       if (a->second.region != call.region) continue;
-      if (out.size() == limit) return Json::object({{"activities", std::move(out)}, {"nextToken", page_token(a->first)}});
+      if (out.size() == *limit) return Json::object({{"activities", std::move(out)}, {"nextToken", page_token(a->first)}});
       out.push_back(Json::object({{"activityArn", a->first}, {"name", a->second.name}, {"creationDate", iso_millis(a->second.created)}}));
     }
     return Json::object({{"activities", std::move(out)}});

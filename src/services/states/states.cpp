@@ -405,12 +405,12 @@ Reply States::describe_for_execution(const Call& call) {
 Reply States::list(const Call& call) {
   const auto from = page_position(call.input["nextToken"].string_or());
   if (call.input.find("nextToken") && !from) return cloud::error("InvalidToken", "Invalid Token: 'Invalid token'");
-  const std::int64_t max = call.input["maxResults"].integer_or(0);
-  const auto limit = static_cast<std::size_t>(max == 0 ? 100 : std::clamp<std::int64_t>(max, 1, 1000));
+  const auto limit = page_size(call.input);
+  if (!limit) return std::unexpected(limit.error());
   Json::Array out;
   for (auto m = machines_.lower_bound(from.value_or("")); m != machines_.end(); ++m) {
     if (m->second.region != call.region) continue;
-    if (out.size() == limit) return Json::object({{"stateMachines", std::move(out)}, {"nextToken", page_token(m->first)}});
+    if (out.size() == *limit) return Json::object({{"stateMachines", std::move(out)}, {"nextToken", page_token(m->first)}});
     out.push_back(Json::object({{"stateMachineArn", m->first},
                                 {"name", m->second.name},
                                 {"type", m->second.type},
@@ -565,9 +565,9 @@ Reply States::list_executions(const Call& call) {
   }
   const auto from = page_position(call.input["nextToken"].string_or());
   if (call.input.find("nextToken") && !from) return cloud::error("InvalidToken", "Invalid Token: 'Invalid token'");
-  const std::int64_t max = call.input["maxResults"].integer_or(0);
-  const auto page = executions_.list(owner, std::string(call.input["statusFilter"].string_or()),
-                                     static_cast<std::size_t>(max == 0 ? 100 : std::clamp<std::int64_t>(max, 1, 1000)), from.value_or(""));
+  const auto limit = page_size(call.input);
+  if (!limit) return std::unexpected(limit.error());
+  const auto page = executions_.list(owner, std::string(call.input["statusFilter"].string_or()), *limit, from.value_or(""));
   Json::Array out;
   for (const Json& record : page.items) out.push_back(with_details(record, false));
   Json::Object reply{{"executions", std::move(out)}};
@@ -577,12 +577,15 @@ Reply States::list_executions(const Call& call) {
 
 Reply States::history(const Call& call) {
   const std::string arn(call.input["executionArn"].string_or());
+  const auto parsed = Arn::parse(arn);
+  if (!parsed) return cloud::error("InvalidArn", fmt::format("Invalid Arn: 'Invalid ARN prefix: {}'", arn));
+  if (!parsed->resource_id("execution")) return cloud::error("InvalidArn", type_error(arn));
   if (!executions_.find(arn)) return cloud::error("ExecutionDoesNotExist", fmt::format("Execution Does Not Exist: '{}'", arn));
   const auto from = page_position(call.input["nextToken"].string_or());
   if (call.input.find("nextToken") && !from) return cloud::error("InvalidToken", "Invalid Token: 'Invalid token'");
-  const std::int64_t max = call.input["maxResults"].integer_or(0);
-  auto page = executions_.history(arn, call.input["reverseOrder"].bool_or(false),
-                                  static_cast<std::size_t>(max == 0 ? 100 : std::clamp<std::int64_t>(max, 1, 1000)), from.value_or(""));
+  const auto limit = page_size(call.input);
+  if (!limit) return std::unexpected(limit.error());
+  auto page = executions_.history(arn, call.input["reverseOrder"].bool_or(false), *limit, from.value_or(""));
   if (!call.input["includeExecutionData"].bool_or(true))
     for (Json& event : page.items) {
       Json::Object out;

@@ -65,8 +65,8 @@ Reply States::list_versions(const Call& call) {
   if (!m) return std::unexpected(m.error());
   const auto from = page_position(call.input["nextToken"].string_or());
   if (call.input.find("nextToken") && !from) return cloud::error("InvalidToken", "Invalid Token: 'Invalid token'");
-  const std::int64_t max = call.input["maxResults"].integer_or(0);
-  const auto limit = static_cast<std::size_t>(max == 0 ? 100 : std::clamp<std::int64_t>(max, 1, 1000));
+  const auto limit = page_size(call.input);
+  if (!limit) return std::unexpected(limit.error());
   std::vector<const Version*> found;
   for (const auto& [arn, v] : versions_)
     if (v.machine == (*m)->arn) found.push_back(&v);
@@ -75,7 +75,7 @@ Reply States::list_versions(const Call& call) {
   Json::Array out;
   for (const Version* v : found) {
     if (first > 0 && v->number > first) continue;
-    if (out.size() == limit)
+    if (out.size() == *limit)
       return Json::object({{"stateMachineVersions", std::move(out)}, {"nextToken", page_token(std::to_string(v->number))}});
     out.push_back(Json::object({{"stateMachineVersionArn", v->arn}, {"creationDate", iso_millis(v->created)}}));
   }
@@ -216,8 +216,8 @@ Reply States::list_aliases(const Call& call) {
   if (!t) return std::unexpected(t.error());
   const auto from = page_position(call.input["nextToken"].string_or());
   if (call.input.find("nextToken") && !from) return cloud::error("InvalidToken", "Invalid Token: 'Invalid token'");
-  const std::int64_t max = call.input["maxResults"].integer_or(0);
-  const auto limit = static_cast<std::size_t>(max == 0 ? 100 : std::clamp<std::int64_t>(max, 1, 1000));
+  const auto limit = page_size(call.input);
+  if (!limit) return std::unexpected(limit.error());
   Json::Array out;
   for (auto a = aliases_.lower_bound(from.value_or(t->machine->arn + ':')); a != aliases_.end() && a->second.machine == t->machine->arn;
        ++a) {
@@ -225,7 +225,7 @@ Reply States::list_aliases(const Call& call) {
         !t->version || std::any_of(a->second.routing.items().begin(), a->second.routing.items().end(),
                                    [&](const Json& route) { return route["stateMachineVersionArn"].string_or() == t->version->arn; });
     if (!routes_there) continue;
-    if (out.size() == limit) return Json::object({{"stateMachineAliases", std::move(out)}, {"nextToken", page_token(a->first)}});
+    if (out.size() == *limit) return Json::object({{"stateMachineAliases", std::move(out)}, {"nextToken", page_token(a->first)}});
     out.push_back(Json::object({{"stateMachineAliasArn", a->first}, {"creationDate", iso_millis(a->second.created)}}));
   }
   return Json::object({{"stateMachineAliases", std::move(out)}});
