@@ -21,12 +21,26 @@ std::string api_name(std::string_view value_field) { return std::string(value_fi
 
 std::string stored_events(const std::vector<HistoryEvent>& events) {
   std::string out = "[";
+  out.reserve(events.size() * 160);
   const Json* last = nullptr;  // the value of the last event that had one
+  Instant formatted;
+  std::string timestamp;  // of `formatted`: the events of a step share their time
   for (const HistoryEvent& e : events) {
-    fmt::format_to(std::back_inserter(out), R"({}{{"timestamp":"{}","type":"{}","id":{},"previousEventId":{})", out.size() > 1 ? "," : "",
-                   iso_millis(e.at), e.type, e.id, e.previous);
+    if (timestamp.empty() || e.at != formatted) {
+      timestamp = iso_millis(e.at);
+      formatted = e.at;
+    }
+    if (out.size() > 1) out += ',';
+    const fmt::format_int id(e.id), previous(e.previous);
+    out.append(R"({"timestamp":")")
+        .append(timestamp)
+        .append(R"(","type":")")
+        .append(e.type)
+        .append(R"(","id":)")
+        .append(id.data(), id.size());
+    out.append(R"(,"previousEventId":)").append(previous.data(), previous.size());
     if (*e.details) {
-      fmt::format_to(std::back_inserter(out), R"(,"{}":)", e.details);
+      out.append(R"(,")").append(e.details).append(R"(":)");
       char separator = '{';
       if (e.body.is_object())
         for (const auto& [key, value] : e.body.as_object()) {
@@ -34,7 +48,7 @@ std::string stored_events(const std::vector<HistoryEvent>& events) {
           separator = ',';
           const bool is_value = value_field(key) != nullptr;
           if (is_value && last && value.identical(*last)) {
-            fmt::format_to(std::back_inserter(out), R"("{}Same":true)", key);
+            out.append(1, '"').append(key).append(R"(Same":true)");
             continue;
           }
           append_json_string(out, key);

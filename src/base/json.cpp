@@ -7,6 +7,7 @@
 #include <cassert>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 
 namespace snapward {
 
@@ -206,20 +207,33 @@ void append_json_string(std::string& out, std::string_view s) {
   out.push_back('"');
   const char* plain = s.data();
   const char* const end = s.data() + s.size();
-  for (const char* at = plain; at != end; ++at) {
+  for (const char* at = plain; at != end;) {
+    // Eight bytes at a time while none of them is a control character, a quote or a backslash.
+    if (end - at >= 8) {
+      std::uint64_t word = 0;
+      std::memcpy(&word, at, 8);
+      constexpr std::uint64_t kOnes = 0x0101010101010101ULL, kHigh = 0x8080808080808080ULL;
+      const auto zero = [](std::uint64_t w) { return (w - kOnes) & ~w & kHigh; };
+      if (((zero(word ^ (kOnes * '"')) | zero(word ^ (kOnes * '\\')) | ((word - kOnes * 0x20) & ~word & kHigh)) == 0)) {
+        at += 8;
+        continue;
+      }
+    }
     const auto c = static_cast<unsigned char>(*at);
     const char escape = kEscapes[c];
-    if (escape == 0) continue;
-    out.append(plain, at);
-    plain = at + 1;
-    const char pair[] = {'\\', escape};
-    out.append(pair, 2);
-    if (escape == 'u') {
-      const char code[] = {'0', '0', kHex[c >> 4], kHex[c & 15]};
-      out.append(code, 4);
+    if (escape != 0) {
+      out.append(plain, static_cast<std::size_t>(at - plain));
+      plain = at + 1;
+      const char pair[] = {'\\', escape};
+      out.append(pair, 2);
+      if (escape == 'u') {
+        const char code[] = {'0', '0', kHex[c >> 4], kHex[c & 15]};
+        out.append(code, 4);
+      }
     }
+    ++at;
   }
-  out.append(plain, end);
+  out.append(plain, static_cast<std::size_t>(end - plain));
   out.push_back('"');
 }
 

@@ -21,6 +21,7 @@ class Pattern {
 
   struct Matcher;
   struct Node;
+  [[nodiscard]] const Node& root() const { return *root_; }  // events/pattern_tree.hpp
 
  private:
   std::shared_ptr<const Node> root_;

@@ -120,7 +120,9 @@ void Events::restore() {
       if (auto s = Schedule::parse(rule.schedule_text)) rule.schedule = *std::move(s);
     Bus& bus = rule.bus == "default" ? default_bus(rule.region) : buses_[{rule.region, rule.bus}];
     const std::string name = rule.name;
-    arm(bus.rules[name] = std::move(rule));
+    Rule& kept = bus.rules[name] = std::move(rule);
+    index(bus, kept);
+    arm(kept);
   });
   each_row("deliveries", [&](const std::string& id, const Json& r) {
     Delivery d{.id = id,
@@ -284,6 +286,7 @@ Reply Events::put_rule(const Call& call) {
   rule.role_arn = in["RoleArn"].string_or();
   if (fresh && in.find("Tags")) rule.tags = in["Tags"];
   if (fresh || rescheduled) rule.created = rule.last_fired = env_.loop.now();
+  index(**bus, rule);
   arm(rule);
   store(rule);
   return Json::object({{"RuleArn", rule_arn(rule)}});
@@ -295,7 +298,9 @@ Reply Events::delete_rule(const Call& call) {
   if (!(*rule)->targets.empty()) return bad_input("Rule can't be deleted since it has targets.");
   if ((*rule)->timer) env_.loop.cancel(*(*rule)->timer);
   drop("rules", row_key((*rule)->region, (*rule)->bus, (*rule)->name));
-  buses_.at({(*rule)->region, (*rule)->bus}).rules.erase((*rule)->name);
+  Bus& bus = buses_.at({(*rule)->region, (*rule)->bus});
+  forget(bus, **rule);
+  bus.rules.erase((*rule)->name);
   return Json(Json::Object{});
 }
 
@@ -327,6 +332,7 @@ Reply Events::set_rule_state(const Call& call, const char* state) {
   if (!rule) return std::unexpected(rule.error());
   if ((*rule)->state != state) (*rule)->created = (*rule)->last_fired = env_.loop.now();
   (*rule)->state = state;
+  index(buses_.at({(*rule)->region, (*rule)->bus}), **rule);
   arm(**rule);
   store(**rule);
   return Json(Json::Object{});
@@ -465,8 +471,37 @@ Reply Events::put_events(const Call& call) {
 void Events::publish(const std::string& region, const Json& event) { dispatch(default_bus(region), event); }
 
 void Events::dispatch(Bus& bus, const Json& event) {
-  for (const auto& [name, rule] : bus.rules)
-    if (rule.state != "DISABLED" && rule.pattern && rule.pattern->matches(event)) deliver(rule, event);
+  std::vector<snapward::events::Matcher::RuleId> matched;
+  bus.matcher.match(event, scratch_, matched);
+  // By name, so that a replay delivers in the same order. Delivering may change rules: each is looked up anew.
+  std::vector<std::string> names;
+  for (const auto number : matched) names.push_back(bus.numbered[number]->name);
+  std::sort(names.begin(), names.end());
+  for (const std::string& name : names)
+    if (const auto rule = bus.rules.find(name); rule != bus.rules.end()) deliver(rule->second, event);
+}
+
+void Events::index(Bus& bus, Rule& rule) {
+  if (rule.state == "DISABLED" || !rule.pattern) return forget(bus, rule);
+  if (!rule.number) {
+    if (bus.free_numbers.empty()) {
+      rule.number = static_cast<snapward::events::Matcher::RuleId>(bus.numbered.size());
+      bus.numbered.push_back(&rule);
+    } else {
+      rule.number = bus.free_numbers.back();
+      bus.free_numbers.pop_back();
+      bus.numbered[*rule.number] = &rule;
+    }
+  }
+  bus.matcher.add(*rule.number, *rule.pattern);
+}
+
+void Events::forget(Bus& bus, Rule& rule) {
+  if (!rule.number) return;
+  bus.matcher.remove(*rule.number);
+  bus.numbered[*rule.number] = nullptr;
+  bus.free_numbers.push_back(*rule.number);
+  rule.number.reset();
 }
 
 void Events::arm(Rule& rule) {

@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 
+#include "events/matcher.hpp"
 #include "events/pattern.hpp"
 #include "events/schedule.hpp"
 #include "services/service.hpp"
@@ -32,6 +33,7 @@ class Events final : public Service {
     std::optional<engine::Loop::TimerId> timer;
     std::vector<Json> targets;
     Json tags = Json(Json::Array{});
+    std::optional<snapward::events::Matcher::RuleId> number;  // in its bus's matcher
     [[nodiscard]] Json to_row() const;
   };
   struct Bus {
@@ -39,6 +41,10 @@ class Events final : public Service {
     Instant created;
     std::string description;
     std::map<std::string, Rule, std::less<>> rules;
+    // The patterns of the enabled rules as one. Rules are known to it by number; a number is given again when its rule is gone.
+    snapward::events::Matcher matcher = {};
+    std::vector<Rule*> numbered = {};
+    std::vector<snapward::events::Matcher::RuleId> free_numbers = {};
   };
   struct Delivery {
     std::string id, region, rule_arn, rule_name;
@@ -77,6 +83,8 @@ class Events final : public Service {
   [[nodiscard]] Json rule_json(const Rule& rule) const;
   void store(const Rule& rule);
   void dispatch(Bus& bus, const Json& event);
+  static void index(Bus& bus, Rule& rule);  // after its pattern or state changed
+  static void forget(Bus& bus, Rule& rule);
   void arm(Rule& rule);
   void fire(const std::string& region, const std::string& bus, const std::string& rule);
   void deliver(const Rule& rule, const Json& event);
@@ -86,6 +94,7 @@ class Events final : public Service {
   std::expected<Call, cloud::Error> call_for(const Delivery& delivery) const;
 
   std::map<std::pair<std::string, std::string>, Bus> buses_;  // region, name
+  snapward::events::Matcher::Scratch scratch_;
 };
 
 }  // namespace snapward::services::events
