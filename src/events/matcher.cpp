@@ -4,6 +4,7 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <map>
@@ -24,25 +25,63 @@ constexpr std::uint64_t step(std::uint64_t hash, char c) { return hash * kBase +
 
 std::string reversed(std::string_view s) { return {s.rbegin(), s.rend()}; }
 
-// Texts by length, so that all beginnings of a value that are among them are found in one walk.
+// A few indexes, the first of them in place: most lists have just one.
+class Few {
+ public:
+  void add(Index i) {
+    if (first_ == kNone)
+      first_ = i;
+    else
+      more_.push_back(i);
+  }
+  void erase(Index i) {
+    if (first_ != i) {
+      std::erase(more_, i);
+      return;
+    }
+    first_ = kNone;
+    if (more_.empty()) return;
+    first_ = more_.back();
+    more_.pop_back();
+  }
+  [[nodiscard]] bool empty() const { return first_ == kNone; }
+  [[nodiscard]] std::size_t size() const { return empty() ? 0 : 1 + more_.size(); }
+  [[nodiscard]] Index first() const { return first_; }
+  template <class Use>
+  void each(const Use& use) const {
+    if (first_ == kNone) return;
+    use(first_);
+    for (const Index i : more_) use(i);
+  }
+
+ private:
+  static constexpr Index kNone = ~Index{0};
+  Index first_ = kNone;
+  std::vector<Index> more_;
+};
+
+// Texts by length, so that all beginnings of a value that are among them are found in one walk over it.
 class Beginnings {
  public:
   void add(std::string_view text, Index entry) {
-    Length& length = of(text.size());
-    std::uint64_t hash = 0;
-    for (const char c : text) hash = step(hash, c);
-    length.by_hash.emplace(hash, std::pair(std::string(text), entry));
+    std::vector<Group>& groups = of(text.size()).by_hash[hash_of(text)];
+    for (Group& group : groups)
+      if (group.text == text) return group.entries.add(entry);
+    groups.push_back({std::string(text), {}});
+    groups.back().entries.add(entry);
   }
   void remove(std::string_view text, Index entry) {
     Length& length = of(text.size());
-    for (auto i = length.by_hash.begin(); i != length.by_hash.end(); ++i)
-      if (i->second.second == entry && i->second.first == text) {
-        length.by_hash.erase(i);
-        break;
-      }
+    const auto found = length.by_hash.find(hash_of(text));
+    if (found != length.by_hash.end()) {
+      for (Group& group : found->second)
+        if (group.text == text) group.entries.erase(entry);
+      std::erase_if(found->second, [](const Group& g) { return g.entries.empty(); });
+      if (found->second.empty()) length.by_hash.erase(found);
+    }
     if (length.by_hash.empty()) std::erase_if(lengths_, [&](const Length& l) { return l.size == text.size(); });
   }
-  // use(entry) for each text that `value` begins with; ends_only: only those as long as the value.
+  // use(entry) for each text that `value` begins with; kReverse: the texts are kept reversed and the value is read from its end.
   template <bool kReverse, class Use>
   void find(std::string_view value, const Use& use) const {
     std::uint64_t hash = 0;
@@ -50,26 +89,35 @@ class Beginnings {
     for (const Length& length : lengths_) {
       if (length.size > value.size()) return;
       for (; at < length.size; ++at) hash = step(hash, kReverse ? value[value.size() - 1 - at] : value[at]);
-      const auto [first, last] = length.by_hash.equal_range(hash);
-      for (auto i = first; i != last; ++i) {
-        const std::string& text = i->second.first;
-        const bool same = kReverse ? std::equal(text.begin(), text.end(), value.rbegin()) : value.starts_with(text);
-        if (same) use(i->second.second);
+      const auto found = length.by_hash.find(hash);
+      if (found == length.by_hash.end()) continue;
+      for (const Group& group : found->second) {
+        const bool same = kReverse ? std::equal(group.text.begin(), group.text.end(), value.rbegin()) : value.starts_with(group.text);
+        if (same) group.entries.each(use);
       }
     }
   }
-  [[nodiscard]] bool empty() const { return lengths_.empty(); }
   [[nodiscard]] std::size_t bytes() const {
     std::size_t out = 0;
-    for (const Length& l : lengths_) out += l.by_hash.size() * (l.size + 80);
+    for (const Length& l : lengths_) out += l.by_hash.size() * (l.size + 120);
     return out;
   }
+  [[nodiscard]] bool empty() const { return lengths_.empty(); }
 
  private:
+  struct Group {
+    std::string text;
+    Few entries;
+  };
   struct Length {
     std::size_t size = 0;
-    std::unordered_multimap<std::uint64_t, std::pair<std::string, Index>> by_hash;
+    std::unordered_map<std::uint64_t, std::vector<Group>> by_hash;  // more than one only where texts collide
   };
+  static std::uint64_t hash_of(std::string_view text) {
+    std::uint64_t hash = 0;
+    for (const char c : text) hash = step(hash, c);
+    return hash;
+  }
   Length& of(std::size_t size) {
     const auto at = std::lower_bound(lengths_.begin(), lengths_.end(), size, [](const Length& l, std::size_t s) { return l.size < s; });
     if (at != lengths_.end() && at->size == size) return *at;
@@ -86,8 +134,7 @@ struct TextHash {
 // One way a field's value may be wanted, shared by all conditions that want it so.
 struct Entry {
   Pattern::Matcher matcher;
-  std::string key;                // its text form: what makes two the same
-  std::vector<Index> conditions;  // that hold when it accepts
+  std::string key;  // its text form: what makes two the same
 };
 
 // "a*bc*d" as its literal pieces.
@@ -145,12 +192,26 @@ struct Field {
 
 // Where fields are in an event.
 struct PathNode {
-  std::vector<std::pair<std::string, std::unique_ptr<PathNode>>> children;
+  struct Child {
+    std::string key;
+    std::unique_ptr<PathNode> node;
+    std::uint64_t word = 0, mask = 0;  // the key's first eight bytes (its closing quote among them, if it fits), to compare at once
+  };
+  std::vector<Child> children;
   Index field = ~Index{0};
   PathNode* child(std::string_view key) {
-    for (auto& [name, node] : children)
-      if (name == key) return node.get();
+    for (Child& c : children)
+      if (c.key == key) return c.node.get();
     return nullptr;
+  }
+  PathNode* add(const std::string& key) {
+    Child& c = children.emplace_back();
+    c.key = key;
+    c.node = std::make_unique<PathNode>();
+    const std::string quoted = key + '"';
+    std::memcpy(&c.word, quoted.data(), std::min<std::size_t>(8, quoted.size()));
+    c.mask = quoted.size() >= 8 ? ~0ULL : (1ULL << (8 * quoted.size())) - 1;
+    return c.node.get();
   }
 };
 
@@ -158,17 +219,34 @@ struct PathNode {
 struct Condition {
   Index field = 0;
   std::vector<Index> entries;
-  std::size_t uses = 0;        // clauses that have it
-  std::vector<Index> clauses;  // those that wait for this one to hold first
-  int rank = 0;                // the less, the rarer it holds
+  std::size_t uses = 0;  // clauses that have it
+  int rank = 0;          // the less, the rarer it holds
   std::string key;
 };
 
-// Conditions ANDed: a rule, or one of the ways through its $or.
+// Conditions ANDed: a rule, or one of the ways through its $or. The first few are in place: all that most clauses have.
 struct Clause {
+  static constexpr std::size_t kInPlace = 8;
   Index rule = 0;
-  std::vector<Index> conditions;
   Index access = 0;
+  std::uint32_t count = 0;
+  std::array<Index, kInPlace> some{};
+  std::vector<Index> more;
+  void set(const std::vector<Index>& all) {
+    count = static_cast<std::uint32_t>(std::min(all.size(), kInPlace));
+    std::copy_n(all.begin(), count, some.begin());
+    more.assign(all.begin() + count, all.end());
+  }
+  template <class Use>
+  void each(const Use& use) const {
+    for (std::uint32_t i = 0; i < count; ++i) use(some[i]);
+    for (const Index c : more) use(c);
+  }
+  [[nodiscard]] bool holds(const std::vector<std::uint32_t>& held, std::uint32_t epoch) const {
+    for (std::uint32_t i = 0; i < count; ++i)
+      if (held[some[i]] != epoch) return false;
+    return std::all_of(more.begin(), more.end(), [&](Index c) { return held[c] == epoch; });
+  }
 };
 
 struct RuleState {
@@ -245,7 +323,9 @@ struct Matcher::Tables {
   PathNode root;
   std::vector<std::unique_ptr<Field>> fields;
   Slots<Entry> entries;
-  std::vector<Glob> globs;  // by entry, of wildcards
+  std::vector<Few> fires;    // by entry: the conditions that hold when it accepts
+  std::vector<Few> waiting;  // by condition: the clauses that wait for it to hold first
+  std::vector<Glob> globs;   // by entry, of wildcards
   std::vector<char> has_star;
   std::unordered_map<std::string, Index> entry_by_key;  // "field/key"
   Slots<Condition> conditions;
@@ -260,7 +340,7 @@ struct Matcher::Tables {
     for (const std::string& key : path) {
       name += (name.empty() ? "" : ".") + key;
       PathNode* next = node->child(key);
-      if (!next) next = node->children.emplace_back(key, std::make_unique<PathNode>()).second.get();
+      if (!next) next = node->add(key);
       node = next;
     }
     if (node->field == ~Index{0}) {
@@ -276,8 +356,9 @@ struct Matcher::Tables {
   Index entry(Index f, const Pattern::Matcher& m) {
     const std::string key = fmt::format("{}/{}", f, key_of(m));
     if (const auto known = entry_by_key.find(key); known != entry_by_key.end()) return known->second;
-    const Index at = entries.add({m, key, {}});
+    const Index at = entries.add({m, key});
     entry_by_key[key] = at;
+    fires.resize(entries.items.size());
     globs.resize(entries.items.size());
     has_star.resize(entries.items.size());
     if (m.op == Op::wildcard) {
@@ -339,7 +420,7 @@ struct Matcher::Tables {
       case Op::wildcard: {
         const Glob& g = globs[at];
         if (!has_star[at]) return text(f.equals, g.first);
-        if (g.last.size() >= 2 || (!g.last.empty() && g.first.empty())) return beginning(f.wildcards_by_end, reversed(g.last));
+        if (!g.last.empty()) return beginning(f.wildcards_by_end, reversed(g.last));
         if (!g.first.empty()) return beginning(f.wildcards_by_start, g.first);
         return listed(f.wildcards);
       }
@@ -378,11 +459,12 @@ struct Matcher::Tables {
     std::string key = std::to_string(f);
     for (const Index e : wanted) key += ',' + std::to_string(e);
     if (const auto known = condition_by_key.find(key); known != condition_by_key.end()) return known->second;
-    Condition c{.field = f, .entries = wanted, .uses = 0, .clauses = {}, .rank = 0, .key = key};
+    Condition c{.field = f, .entries = wanted, .uses = 0, .rank = 0, .key = key};
     for (const Index e : wanted) c.rank = std::max(c.rank, rank_of(entries.items[e].matcher));
     const Index at = conditions.add(std::move(c));
     condition_by_key[key] = at;
-    for (const Index e : wanted) entries.items[e].conditions.push_back(at);
+    waiting.resize(conditions.items.size());
+    for (const Index e : wanted) fires[e].add(at);
     return at;
   }
 
@@ -425,9 +507,13 @@ struct Matcher::Tables {
       };
       for (const Index c : way)
         if (cost(c) < cost(access) || (cost(c) == cost(access) && conditions.items[c].field > conditions.items[access].field)) access = c;
-      const Index at = clauses.add({rule, way, access});
+      Clause clause;
+      clause.rule = rule;
+      clause.access = access;
+      clause.set(way);
+      const Index at = clauses.add(std::move(clause));
       for (const Index c : way) ++conditions.items[c].uses;
-      conditions.items[access].clauses.push_back(at);
+      waiting[access].add(at);
       rules[rule].clauses.push_back(at);
     }
     rules[rule].pattern = pattern;
@@ -438,13 +524,13 @@ struct Matcher::Tables {
     if (rule >= rules.size() || !rules[rule].pattern) return;
     for (const Index at : rules[rule].clauses) {
       const Clause clause = clauses.items[at];
-      std::erase(conditions.items[clause.access].clauses, at);
-      for (const Index c : clause.conditions) {
+      waiting[clause.access].erase(at);
+      clause.each([&](Index c) {
         Condition& condition = conditions.items[c];
-        if (--condition.uses > 0) continue;
+        if (--condition.uses > 0) return;
         for (const Index e : condition.entries) {
-          std::erase(entries.items[e].conditions, c);
-          if (!entries.items[e].conditions.empty()) continue;
+          fires[e].erase(c);
+          if (!fires[e].empty()) continue;
           file(*fields[condition.field], e, false);
           --fields[condition.field]->entries;
           entry_by_key.erase(entries.items[e].key);
@@ -452,7 +538,7 @@ struct Matcher::Tables {
         }
         condition_by_key.erase(condition.key);
         conditions.remove(c);
-      }
+      });
       clauses.remove(at);
     }
     rules[rule] = {};
@@ -489,11 +575,11 @@ struct Matcher::Tables::Found {
   const Tables& t;
 
   void entry(Index e) {
-    for (const Index c : t.entries.items[e].conditions)
-      if (s.held[c] != s.epoch) {
-        s.held[c] = s.epoch;
-        if (!t.conditions.items[c].clauses.empty()) s.holding.push_back(c);
-      }
+    t.fires[e].each([this](Index c) {
+      if (s.held[c] == s.epoch) return;
+      s.held[c] = s.epoch;
+      if (!t.waiting[c].empty()) s.holding.push_back(c);
+    });
   }
 };
 
@@ -582,8 +668,8 @@ void Matcher::Tables::take(const PathNode& node, const Json& value, Found& found
 }
 
 void Matcher::Tables::walk(const PathNode& node, const Json& object, Found& found) const {
-  for (const auto& [key, child] : node.children)
-    if (const Json* value = object.find(key)) take(*child, *value, found);
+  for (const auto& child : node.children)
+    if (const Json* value = object.find(child.key)) take(*child.node, *value, found);
 }
 
 void Matcher::Tables::finish(const Json* event, Found& found, std::vector<RuleId>& out) const {
@@ -594,18 +680,12 @@ void Matcher::Tables::finish(const Json* event, Found& found, std::vector<RuleId
       if (present == wants || (found.objects_in_arrays && !wants)) found.entry(e);
     }
   for (const Index c : found.s.holding)
-    for (const Index at : conditions.items[c].clauses) {
+    waiting[c].each([&](Index at) {
       const Clause& clause = clauses.items[at];
-      if (found.s.matched[clause.rule] == found.s.epoch) continue;
-      bool all = true;
-      for (const Index other : clause.conditions) {
-        all = found.s.held[other] == found.s.epoch;
-        if (!all) break;
-      }
-      if (!all) continue;
+      if (found.s.matched[clause.rule] == found.s.epoch || !clause.holds(found.s.held, found.s.epoch)) return;
       found.s.matched[clause.rule] = found.s.epoch;
       if (!found.objects_in_arrays || rules[clause.rule].pattern->matches(*event)) out.push_back(clause.rule);
-    }
+    });
 }
 
 Matcher::Matcher() : tables_(std::make_unique<Tables>()) {}
@@ -652,25 +732,34 @@ namespace {
 
 enum class Walk { good, again, bad };  // again: something that only the parsed form answers (a key twice, objects in arrays)
 
+struct TextEnd {
+  const char* end;
+  bool escapes;  // somewhere in the text: then keys may be written otherwise than they are
+};
+
 template <class Tables, class Found>
-Walk walk_text(const Tables& t, const PathNode& node, simdjson::ondemand::object object, const char* end_of_text, Found& found) {
+Walk walk_text(const Tables& t, const PathNode& node, simdjson::ondemand::object object, TextEnd text_end, Found& found) {
   std::uint64_t met = 0;
   for (auto field : object) {
     // Most keys are plain: compared as they stand in the text.
     simdjson::ondemand::raw_json_string raw;
     if (field.key().get(raw)) return Walk::bad;
     const char* text = raw.raw();
-    const auto left = static_cast<std::size_t>(end_of_text - text);
+    const auto left = static_cast<std::size_t>(text_end.end - text);
+    std::uint64_t word = 0;
+    std::memcpy(&word, text, 8);  // the padding makes it readable
     const PathNode* child = nullptr;
     std::size_t index = 0;
     for (; index < node.children.size(); ++index) {
-      const std::string& name = node.children[index].first;
-      if (name.size() < left && std::memcmp(text, name.data(), name.size()) == 0 && text[name.size()] == '"') {
-        child = node.children[index].second.get();
+      const PathNode::Child& c = node.children[index];
+      if ((word & c.mask) != c.word) continue;
+      if (c.key.size() < 8 || (c.key.size() < left && std::memcmp(text, c.key.data(), c.key.size()) == 0 && text[c.key.size()] == '"')) {
+        child = c.node.get();
         break;
       }
     }
     if (!child) {
+      if (!text_end.escapes) continue;
       const char* end = static_cast<const char*>(std::memchr(text, '"', left));
       if (!end || std::memchr(text, '\\', static_cast<std::size_t>(end - text))) return Walk::again;  // an escaped key
       continue;
@@ -714,7 +803,7 @@ Walk walk_text(const Tables& t, const PathNode& node, simdjson::ondemand::object
       if (child->children.empty()) continue;
       simdjson::ondemand::object inner;
       if (value.get_object().get(inner)) return Walk::bad;
-      out = walk_text(t, *child, inner, end_of_text, found);
+      out = walk_text(t, *child, inner, text_end, found);
     } else if (type == simdjson::ondemand::json_type::array) {
       simdjson::ondemand::array items;
       if (value.get_array().get(items)) return Walk::bad;
@@ -745,7 +834,8 @@ Result<void> Matcher::match_text(std::string_view event, Scratch& scratch, std::
   simdjson::ondemand::object object;
   Walk walked = Walk::again;
   if (!s.parser.iterate(s.padded.data(), s.padded.size(), s.padded.capacity()).get(document) && !document.get_object().get(object))
-    walked = walk_text(*tables_, tables_->root, object, s.padded.data() + s.padded.size(), found);
+    walked =
+        walk_text(*tables_, tables_->root, object, {s.padded.data() + s.padded.size(), event.find('\\') != std::string_view::npos}, found);
   if (walked == Walk::good) {
     tables_->finish(nullptr, found, out);
     return {};
@@ -765,14 +855,14 @@ Matcher::Size Matcher::size() const {
            .fields = tables_->fields.size(),
            .bytes = 0};
   for (const auto& e : tables_->entries.items)
-    out.bytes += sizeof(Entry) + e.key.size() * 2 + e.matcher.text.size() + 64 + e.conditions.size() * sizeof(Index);
+    out.bytes += sizeof(Entry) + sizeof(Few) + sizeof(Glob) + e.key.size() * 2 + e.matcher.text.size() + 64;
   for (const auto& c : tables_->conditions.items)
-    out.bytes += sizeof(Condition) + c.key.size() * 2 + 64 + (c.entries.size() + c.clauses.size()) * sizeof(Index);
-  for (const auto& c : tables_->clauses.items) out.bytes += sizeof(Clause) + c.conditions.size() * sizeof(Index);
+    out.bytes += sizeof(Condition) + sizeof(Few) + c.key.size() * 2 + 64 + c.entries.size() * sizeof(Index);
+  for (const auto& c : tables_->clauses.items) out.bytes += sizeof(Clause) + c.more.size() * sizeof(Index);
   for (const auto& f : tables_->fields)
     out.bytes += sizeof(Field) + f->prefixes.bytes() + f->suffixes.bytes() + f->wildcards_by_end.bytes() + f->wildcards_by_start.bytes() +
                  f->equals.size() * 80 + f->but_texts.size() * 80;
-  out.bytes += tables_->rules.size() * sizeof(RuleState) + tables_->globs.size() * sizeof(Glob);
+  out.bytes += tables_->rules.size() * sizeof(RuleState);
   return out;
 }
 
@@ -789,11 +879,12 @@ std::string Matcher::describe() const {
     out += fmt::format("  {}\n", field.name);
     std::map<std::string, std::pair<std::size_t, std::size_t>> kinds;  // kind → values, clauses that wait
     std::vector<std::string> examples;
-    for (const auto& e : tables_->entries.items) {
-      if (e.conditions.empty() || tables_->conditions.items[e.conditions[0]].field != f) continue;
+    for (std::size_t at = 0; at < tables_->entries.items.size(); ++at) {
+      const Entry& e = tables_->entries.items[at];
+      if (tables_->fires[at].empty() || tables_->conditions.items[tables_->fires[at].first()].field != f) continue;
       const char* op = kOps[static_cast<int>(e.matcher.op)];
       std::size_t waiting = 0;
-      for (const Index c : e.conditions) waiting += tables_->conditions.items[c].clauses.size();
+      tables_->fires[at].each([&](Index c) { waiting += tables_->waiting[c].size(); });
       auto& kind = kinds[op];
       ++kind.first;
       kind.second += waiting;
