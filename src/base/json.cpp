@@ -148,16 +148,26 @@ bool operator==(const Json& a, const Json& b) {
 }
 
 Json::Object::Object(std::initializer_list<Member> members) {
+  members_.reserve(members.size());
   for (const auto& m : members) set(m.key, m.value);
 }
+Json::Object::Object(const Object& other)
+    : members_(other.members_), index_(other.index_ ? std::make_unique<Index>(*other.index_) : nullptr) {}
 std::size_t Json::Object::position(std::string_view key) const {
-  if (members_.size() <= 24) {
+  if (!index_) {
     for (std::size_t i = 0; i < members_.size(); ++i)
       if (members_[i].key == key) return i;
     return members_.size();
   }
-  const auto found = index_.find(key);
-  return found == index_.end() ? members_.size() : found->second;
+  const auto found = index_->find(key);
+  return found == index_->end() ? members_.size() : found->second;
+}
+void Json::Object::index_all() {
+  constexpr std::size_t kFew = 24;  // as many are found faster one by one
+  index_.reset();
+  if (members_.size() <= kFew) return;
+  index_ = std::make_unique<Index>();
+  for (std::size_t k = 0; k < members_.size(); ++k) (*index_)[members_[k].key] = k;
 }
 const Json* Json::Object::find(std::string_view key) const {
   const std::size_t i = position(key);
@@ -170,19 +180,17 @@ Json::Object& Json::Object::set(std::string key, Json value) {
     return *this;
   }
   members_.push_back({std::move(key), std::move(value)});
-  if (members_.size() == 25)
-    for (std::size_t k = 0; k < members_.size(); ++k) index_[members_[k].key] = k;
-  else if (members_.size() > 25)
-    index_[members_.back().key] = i;
+  if (index_)
+    (*index_)[members_.back().key] = i;
+  else
+    index_all();
   return *this;
 }
 bool Json::Object::erase(std::string_view key) {
   const std::size_t i = position(key);
   if (i == members_.size()) return false;
   members_.erase(members_.begin() + static_cast<std::ptrdiff_t>(i));
-  index_.clear();
-  if (members_.size() > 24)
-    for (std::size_t k = 0; k < members_.size(); ++k) index_[members_[k].key] = k;
+  index_all();
   return true;
 }
 
@@ -320,37 +328,45 @@ struct Handler {
   using code = boost::system::error_code;
   using view = boost::json::string_view;
 
+  // Open objects and arrays; what they hold so far lies in `pending`, each level's above the one before.
   struct Level {
-    bool object;
-    Json::Array items;
-    Json::Object members;
-    std::string key;
+    std::size_t start;
+    std::string key;  // the member being read
   };
   std::vector<Level> levels;
+  std::vector<Json::Member> pending;
   std::string text;
   Json root;
 
   void add(Json value) {
     if (levels.empty())
       root = std::move(value);
-    else if (levels.back().object)
-      levels.back().members.set(std::move(levels.back().key), std::move(value));
     else
-      levels.back().items.push_back(std::move(value));
+      pending.push_back({std::move(levels.back().key), std::move(value)});
   }
   static bool on_document_begin(code&) { return true; }
   static bool on_document_end(code&) { return true; }
-  bool on_object_begin(code&) { return levels.push_back({true, {}, {}, {}}), true; }
-  bool on_array_begin(code&) { return levels.push_back({false, {}, {}, {}}), true; }
+  bool on_object_begin(code&) { return levels.push_back({pending.size(), {}}), true; }
+  bool on_array_begin(code&) { return levels.push_back({pending.size(), {}}), true; }
   bool on_object_end(std::size_t, code&) {
-    Json value(std::move(levels.back().members));
-    levels.pop_back();
-    return add(std::move(value)), true;
+    const std::size_t start = levels.back().start;
+    Json::Object members;
+    members.reserve(pending.size() - start);
+    for (std::size_t i = start; i < pending.size(); ++i) members.set(std::move(pending[i].key), std::move(pending[i].value));
+    return close(Json(std::move(members)));
   }
   bool on_array_end(std::size_t, code&) {
-    Json value(std::move(levels.back().items));
+    const std::size_t start = levels.back().start;
+    Json::Array items;
+    items.reserve(pending.size() - start);
+    for (std::size_t i = start; i < pending.size(); ++i) items.push_back(std::move(pending[i].value));
+    return close(Json(std::move(items)));
+  }
+  bool close(Json value) {
+    pending.resize(levels.back().start);
     levels.pop_back();
-    return add(std::move(value)), true;
+    add(std::move(value));
+    return true;
   }
   bool on_key_part(view s, std::size_t, code&) { return text.append(s.data(), s.size()), true; }
   bool on_key(view s, std::size_t, code&) {

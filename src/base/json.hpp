@@ -9,6 +9,7 @@
 #include <concepts>
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -120,6 +121,15 @@ class Json::Object {
  public:
   Object() = default;
   Object(std::initializer_list<Member> members);
+  Object(const Object& other);
+  Object(Object&&) noexcept = default;
+  Object& operator=(Object other) noexcept {
+    members_.swap(other.members_);
+    index_.swap(other.index_);
+    return *this;
+  }
+  ~Object() = default;
+  void reserve(std::size_t members) { members_.reserve(members); }
   [[nodiscard]] const Json* find(std::string_view key) const;
   Object& set(std::string key, Json value);  // replaces in place or appends
   Object& set_if(bool condition, std::string key, Json value) { return condition ? set(std::move(key), std::move(value)) : *this; }
@@ -135,8 +145,10 @@ class Json::Object {
     using is_transparent = void;
     std::size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }
   };
+  using Index = std::unordered_map<std::string, std::size_t, Hash, std::equal_to<>>;
+  void index_all();
   std::vector<Member> members_;
-  std::unordered_map<std::string, std::size_t, Hash, std::equal_to<>> index_;
+  std::unique_ptr<Index> index_;  // only when there are many
 };
 
 // Appends s as a JSON string, with quotes.
