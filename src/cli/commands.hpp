@@ -8,5 +8,6 @@ void add_serve(CLI::App& app, int& exit_code);
 void add_demo(CLI::App& app, int& exit_code);
 void add_validate(CLI::App& app, int& exit_code);
 void add_executions(CLI::App& app, int& exit_code);
+void add_events(CLI::App& app, int& exit_code);
 
 }  // namespace snapward::cli

@@ -3,15 +3,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <condition_variable>
-#include <iostream>
-#include <mutex>
-
 #include "base/arn.hpp"
+#include "base/time.hpp"
+#include "cli/api.hpp"
 #include "cli/commands.hpp"
-#include "net/client.hpp"
-#include "wire/protocol.hpp"
-#include "wire/sigv4.hpp"
 
 namespace snapward::cli {
 
@@ -21,47 +16,6 @@ struct Options {
   std::string endpoint = "http://127.0.0.1:4566", region = "us-west-2", arn, status;
   std::size_t limit = 20;
   bool as_json = false, events = false;
-};
-
-// Calls the endpoint and waits. Keys come from the environment, as for any AWS client.
-class Api {
- public:
-  explicit Api(const Options& o) : endpoint_(o.endpoint) {}
-
-  std::expected<Json, std::string> call(const std::string& region, const std::string& operation, const Json& input) {
-    const wire::Service* service = wire::find_service("states");
-    const wire::Operation* op = service->find(operation);
-    const auto url = net::Url::parse(endpoint_);
-    if (!url) return std::unexpected(url.error());
-    wire::HttpRequest request = wire::encode_request(*service, *op, input);
-    request.headers.add("Host", url->host + ':' + url->port);
-    const auto from_environment = [](const char* name, const char* fallback) {
-      const char* value = std::getenv(name);
-      return std::string(value ? value : fallback);
-    };
-    wire::sign(request,
-               {from_environment("AWS_ACCESS_KEY_ID", "test"), from_environment("AWS_SECRET_ACCESS_KEY", "test"),
-                from_environment("AWS_SESSION_TOKEN", "")},
-               {region, "states", std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now())});
-    std::mutex mutex;
-    std::condition_variable ready;
-    std::optional<std::expected<wire::HttpResponse, std::string>> answer;
-    client_->send(endpoint_, std::move(request), [&](auto outcome) {
-      const std::lock_guard lock(mutex);
-      answer = std::move(outcome);
-      ready.notify_one();
-    });
-    std::unique_lock lock(mutex);
-    ready.wait(lock, [&] { return answer.has_value(); });
-    if (!*answer) return std::unexpected(fmt::format("{} cannot be reached: {}", endpoint_, answer->error()));
-    auto reply = wire::decode_reply(*service, *op, **answer);
-    if (!reply) return std::unexpected(fmt::format("{}: {}", reply.error().code, reply.error().message));
-    return *std::move(reply);
-  }
-
- private:
-  std::string endpoint_;
-  std::unique_ptr<net::Client> client_ = net::Client::create();
 };
 
 // One visit of a state, put together from its events.
@@ -158,7 +112,7 @@ int show(const Options& o) {
     fmt::print(stderr, "snapward: '{}' is not the ARN of an execution; 'snapward executions list MACHINE_ARN' shows them\n", o.arn);
     return 1;
   }
-  Api api(o);
+  Api api(o.endpoint, "states");
   const auto fail = [](const std::string& message) {
     fmt::print(stderr, "snapward: {}\n", message);
     return 1;
@@ -232,7 +186,7 @@ int show(const Options& o) {
 int list(const Options& o) {
   const auto arn = Arn::parse(o.arn);
   const std::string region = arn ? arn->region : o.region;
-  Api api(o);
+  Api api(o.endpoint, "states");
   if (o.arn.empty()) {
     const auto machines = api.call(region, "ListStateMachines", Json(Json::Object{}));
     if (!machines) return fmt::print(stderr, "snapward: {}\n", machines.error()), 1;

@@ -8,7 +8,8 @@ int main(int argc, char** argv) {
       "Examples:\n  snapward serve                         the local cloud on http://127.0.0.1:4566\n  snapward demo                       "
       "   two weeks of a small fleet in a second\n"
       "  snapward validate machine.asl.json     check a state machine\n"
-      "  snapward executions show ARN           what an execution did, a line a state");
+      "  snapward executions show ARN           what an execution did, a line a state\n"
+      "  snapward events tail                   watch a bus");
   app.require_subcommand(1);
   app.set_version_flag("--version", "snapward " SNAPWARD_VERSION);
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %^%l%$ %v", spdlog::pattern_time_type::utc);
@@ -17,6 +18,7 @@ int main(int argc, char** argv) {
   snapward::cli::add_demo(app, exit_code);
   snapward::cli::add_validate(app, exit_code);
   snapward::cli::add_executions(app, exit_code);
+  snapward::cli::add_events(app, exit_code);
   CLI11_PARSE(app, argc, argv);
   return exit_code;
 }

@@ -1,5 +1,6 @@
 #include "events/schedule.hpp"
 
+#include <date/tz.h>
 #include <fmt/format.h>
 
 #include <charconv>
@@ -172,12 +173,60 @@ bool Schedule::day_fits(year_month_day date) const {
   return days_.test(d);
 }
 
+Result<Schedule> Schedule::parse(std::string_view text, const std::string& zone) {
+  Schedule s;
+  if (text.starts_with("at(") && text.ends_with(")")) {
+    const auto at = parse_iso(std::string(text.substr(3, text.size() - 4)) + 'Z');
+    if (!at || text.size() != 23) return invalid(fmt::format("Invalid Schedule Expression {}.", text));
+    s.kind_ = Kind::at;
+    s.at_ = *at;
+  } else {
+    auto parsed = parse(text);
+    if (!parsed) return invalid(fmt::format("Invalid Schedule Expression {}.", text));
+    s = *std::move(parsed);
+  }
+  if (zone.empty() || zone == "UTC") return s;
+  try {
+    s.zone_ = date::locate_zone(zone);
+  } catch (const std::exception&) {
+    return invalid(fmt::format("Invalid ScheduleExpressionTimezone: {}.", zone));
+  }
+  return s;
+}
+
+namespace {
+// The first instant at which clocks in the zone show `local`; nothing when they never do.
+std::optional<Instant> instant_of(Instant local, const date::time_zone* zone) {
+  if (!zone) return local;
+  const date::local_time<Duration> shown{local.time_since_epoch()};
+  const date::local_info info = zone->get_info(shown);
+  if (info.result == date::local_info::nonexistent) return std::nullopt;
+  return local - std::chrono::duration_cast<Duration>(info.first.offset);
+}
+}  // namespace
+
 std::optional<Instant> Schedule::next(Instant after, Instant origin) const {
   if (kind_ == Kind::rate) {
     if (after < origin) return origin + every_;
     const auto periods = (after - origin) / every_ + 1;
     return origin + every_ * periods;
   }
+  if (kind_ == Kind::at) {
+    const auto at = instant_of(at_, zone_);
+    return at && *at > after ? at : std::nullopt;
+  }
+  if (!zone_) return next_local(after);
+  Instant local(zone_->to_local(date::sys_time<Duration>(after.time_since_epoch())).time_since_epoch());
+  for (;;) {
+    const auto candidate = next_local(local);
+    if (!candidate) return std::nullopt;
+    const auto at = instant_of(*candidate, zone_);
+    if (at && *at > after) return at;
+    local = *candidate;
+  }
+}
+
+std::optional<Instant> Schedule::next_local(Instant after) const {
   const auto minute = std::chrono::floor<std::chrono::minutes>(after) + std::chrono::minutes(1);
   auto date = std::chrono::floor<days>(minute);
   auto start = std::chrono::duration_cast<std::chrono::minutes>(minute - date).count();

@@ -1,5 +1,7 @@
-// Schedules of rules: rate(5 minutes) and cron(minute hour day-of-month month day-of-week year), in UTC.
-// Source: Amazon EventBridge User Guide, "Cron expressions", "Rate expressions".
+// Schedules: rate(5 minutes), cron(minute hour day-of-month month day-of-week year) and, for EventBridge Scheduler,
+// at(2026-03-01T09:00:00). Rules' are in UTC; Scheduler's in any IANA zone. A local time that a change of the clocks leaves out is skipped,
+// one that comes twice is due once, the first time. Source: Amazon EventBridge User Guide, "Cron expressions", "Rate expressions";
+// EventBridge Scheduler User Guide, "Schedule types".
 #pragma once
 #include <bitset>
 #include <optional>
@@ -9,12 +11,18 @@
 #include "base/result.hpp"
 #include "base/time.hpp"
 
+namespace date {
+class time_zone;
+}
+
 namespace snapward::events {
 
 class Schedule {
  public:
   // The error is the one PutRule answers: "Parameter ScheduleExpression is not valid."
   static Result<Schedule> parse(std::string_view text);
+  // As EventBridge Scheduler reads it: at() too, in the zone named ("Europe/Berlin"; "" is UTC). Errors are one sentence each.
+  static Result<Schedule> parse(std::string_view text, const std::string& zone);
 
   // The first time after `after` that the schedule is due. rate() counts from `origin` (when its rule was made or enabled);
   // cron() looks at the calendar alone. Nothing when no time is left (a past year).
@@ -22,8 +30,10 @@ class Schedule {
 
  private:
   friend class CronParser;
-  enum class Kind { rate, cron } kind_ = Kind::rate;
+  enum class Kind { rate, cron, at } kind_ = Kind::rate;
   Duration every_{0};
+  Instant at_;                             // local
+  const date::time_zone* zone_ = nullptr;  // null: UTC; zones live as long as the program
 
   std::bitset<60> minutes_;
   std::bitset<24> hours_;
@@ -39,6 +49,7 @@ class Schedule {
   int nth_weekday_ = 0, nth_ = 0;  // 3#2: the second Tuesday
 
   [[nodiscard]] bool day_fits(std::chrono::year_month_day date) const;
+  [[nodiscard]] std::optional<Instant> next_local(Instant after) const;  // of cron, in the zone's own time
 };
 
 }  // namespace snapward::events

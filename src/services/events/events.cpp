@@ -89,6 +89,9 @@ Events::Events(Environment& env) : Service("events", env) {
   on("TagResource", [this](const Call& c) { return tag(c); });
   on("UntagResource", [this](const Call& c) { return untag(c); });
   on("ListTagsForResource", [this](const Call& c) { return list_tags(c); });
+  on("PutPermission", [this](const Call& c) { return put_permission(c); });
+  on("RemovePermission", [this](const Call& c) { return remove_permission(c); });
+  register_archives();
 }
 
 void Events::restore() {
@@ -97,6 +100,7 @@ void Events::restore() {
             .region = std::string(r["region"].string_or()),
             .created = Instant(Duration(r["created"].integer_or(0))),
             .description = std::string(r["description"].string_or()),
+            .policy = r["policy"],
             .rules = {}};
     buses_[{bus.region, bus.name}] = std::move(bus);
   });
@@ -124,6 +128,7 @@ void Events::restore() {
     index(bus, kept);
     arm(kept);
   });
+  restore_archives();
   each_row("deliveries", [&](const std::string& id, const Json& r) {
     Delivery d{.id = id,
                .region = std::string(r["region"].string_or()),
@@ -173,13 +178,75 @@ Reply Events::create_event_bus(const Call& call) {
           .created = env_.loop.now(),
           .description = std::string(call.input["Description"].string_or()),
           .rules = {}};
-  save("buses", call.region + '/' + name,
-       Json::object({{"name", name},
-                     {"region", call.region},
+  Bus& kept = buses_[{call.region, name}] = std::move(bus);
+  store(kept);
+  return Json::object({{"EventBusArn", bus_arn(kept)}});
+}
+
+void Events::store(const Bus& bus) {
+  save("buses", bus.region + '/' + bus.name,
+       Json::object({{"name", bus.name},
+                     {"region", bus.region},
                      {"created", bus.created.time_since_epoch().count()},
-                     {"description", bus.description}}));
-  const std::string arn = bus_arn(buses_[{call.region, name}] = std::move(bus));
-  return Json::object({{"EventBusArn", arn}});
+                     {"description", bus.description},
+                     {"policy", bus.policy}}));
+}
+
+// Statements of who may put events; kept and shown, not enforced (docs/services.md).
+Reply Events::put_permission(const Call& call) {
+  const Json& in = call.input;
+  const auto bus = find_bus(call, in["EventBusName"].string_or());
+  if (!bus) return std::unexpected(bus.error());
+  if (const Json* text = in.find("Policy")) {
+    auto policy = Json::parse(text->string_or());
+    if (!policy || !policy->is_object() || !policy->find("Statement"))
+      return cloud::error("ValidationException", "Policy is not valid. Reason: it must be a JSON object with Statement.");
+    if (text->string_or().size() > 10'240) return cloud::error("PolicyLengthExceededException", "The event bus policy is too long.");
+    (*bus)->policy = *std::move(policy);
+    store(**bus);
+    return Json(Json::Object{});
+  }
+  const std::string_view action = in["Action"].string_or(), principal = in["Principal"].string_or(), id = in["StatementId"].string_or();
+  if (action != "events:PutEvents") return bad_input(fmt::format("Provided value in parameter 'action' is not supported: {}", action));
+  const bool account = principal.size() == 12 && principal.find_first_not_of("0123456789") == std::string_view::npos;
+  if (principal != "*" && !account) return bad_input(fmt::format("Provided value in parameter 'principal' is not valid: {}", principal));
+  if (!is_name(id, 64)) return bad_input("StatementId is required and at most 64 letters, digits, '-' or '_'.");
+  Json::Object statement{
+      {"Sid", id},
+      {"Effect", "Allow"},
+      {"Principal", principal == "*" ? Json("*") : Json::object({{"AWS", fmt::format("arn:aws:iam::{}:root", principal)}})},
+      {"Action", action},
+      {"Resource", bus_arn(**bus)}};
+  if (const Json* c = in.find("Condition"))
+    statement.set(
+        "Condition",
+        Json::object({{std::string((*c)["Type"].string_or()), Json::object({{std::string((*c)["Key"].string_or()), (*c)["Value"]}})}}));
+  Json::Array statements;
+  for (const Json& known : (*bus)->policy["Statement"].items())
+    if (known["Sid"].string_or() != id) statements.push_back(known);
+  statements.emplace_back(std::move(statement));
+  (*bus)->policy = Json::object({{"Version", "2012-10-17"}, {"Statement", std::move(statements)}});
+  store(**bus);
+  return Json(Json::Object{});
+}
+
+Reply Events::remove_permission(const Call& call) {
+  const auto bus = find_bus(call, call.input["EventBusName"].string_or());
+  if (!bus) return std::unexpected(bus.error());
+  if (call.input["RemoveAllPermissions"].bool_or(false)) {
+    (*bus)->policy = Json();
+    store(**bus);
+    return Json(Json::Object{});
+  }
+  if ((*bus)->policy.is_null()) return not_found("EventBus does not have a policy.");
+  const std::string_view id = call.input["StatementId"].string_or();
+  Json::Array statements;
+  for (const Json& known : (*bus)->policy["Statement"].items())
+    if (known["Sid"].string_or() != id) statements.push_back(known);
+  if (statements.size() == (*bus)->policy["Statement"].items().size()) return not_found("Statement with the provided id does not exist.");
+  (*bus)->policy = statements.empty() ? Json() : Json::object({{"Version", "2012-10-17"}, {"Statement", std::move(statements)}});
+  store(**bus);
+  return Json(Json::Object{});
 }
 
 Reply Events::delete_event_bus(const Call& call) {
@@ -196,7 +263,9 @@ Reply Events::delete_event_bus(const Call& call) {
 Reply Events::describe_event_bus(const Call& call) {
   const auto bus = find_bus(call, call.input["Name"].string_or());
   if (!bus) return std::unexpected(bus.error());
-  return Json::object({{"Name", (*bus)->name}, {"Arn", bus_arn(**bus)}});
+  Json::Object out{{"Name", (*bus)->name}, {"Arn", bus_arn(**bus)}};
+  if (!(*bus)->policy.is_null()) out.set("Policy", (*bus)->policy.dump());
+  return Json(std::move(out));
 }
 
 Reply Events::list_event_buses(const Call& call) {
@@ -470,7 +539,8 @@ Reply Events::put_events(const Call& call) {
 
 void Events::publish(const std::string& region, const Json& event) { dispatch(default_bus(region), event); }
 
-void Events::dispatch(Bus& bus, const Json& event) {
+void Events::dispatch(Bus& bus, const Json& event, const Json* filter) {
+  if (!filter) archive(bus, event);
   std::vector<snapward::events::Matcher::RuleId> matched;
   bus.matcher.match(event, scratch_, matched);
   // By name, so that a replay delivers in the same order. Delivering may change rules: each is looked up anew.
@@ -478,7 +548,11 @@ void Events::dispatch(Bus& bus, const Json& event) {
   for (const auto number : matched) names.push_back(bus.numbered[number]->name);
   std::sort(names.begin(), names.end());
   for (const std::string& name : names)
-    if (const auto rule = bus.rules.find(name); rule != bus.rules.end()) deliver(rule->second, event);
+    if (const auto rule = bus.rules.find(name); rule != bus.rules.end()) {
+      const auto& wanted = filter ? filter->items() : Json::Array{};
+      if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), Json(rule_arn(rule->second))) == wanted.end()) continue;
+      deliver(rule->second, event);
+    }
 }
 
 void Events::index(Bus& bus, Rule& rule) {
@@ -539,8 +613,10 @@ void Events::deliver(const Rule& rule, const Json& event) {
   const std::vector<Json> targets = rule.targets;  // a delivery may change the rules
   const std::string arn = rule_arn(rule), name = rule.name, region = rule.region;
   for (const Json& target : targets)
-    attempt({.id = fmt::format("{}_{}", event["id"].string_or(),
-                               hex_encode(sha256(arn + '\n' + std::string(target["Id"].string_or()))).substr(0, 32)),
+    attempt({.id = fmt::format(
+                 "{}_{}", event["id"].string_or(),
+                 hex_encode(sha256(arn + '\n' + std::string(target["Id"].string_or()) + std::string(event["replay-name"].string_or())))
+                     .substr(0, 32)),
              .region = region,
              .rule_arn = arn,
              .rule_name = name,

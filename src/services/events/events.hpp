@@ -40,11 +40,25 @@ class Events final : public Service {
     std::string name, region;
     Instant created;
     std::string description;
+    Json policy = {};  // null: none
     std::map<std::string, Rule, std::less<>> rules;
     // The patterns of the enabled rules as one. Rules are known to it by number; a number is given again when its rule is gone.
     snapward::events::Matcher matcher = {};
     std::vector<Rule*> numbered = {};
     std::vector<snapward::events::Matcher::RuleId> free_numbers = {};
+  };
+  struct Archive {
+    std::string name, region, bus, description, pattern_text, state = "ENABLED";
+    std::optional<snapward::events::Pattern> pattern;
+    std::int64_t retention_days = 0, count = 0, bytes = 0;  // 0 days: for ever
+    Instant created;
+    [[nodiscard]] Json to_row() const;
+  };
+  struct Replay {
+    std::string name, region, archive, bus, description, state = "STARTING", reason;
+    Json filter;  // rule ARNs; empty: all rules of the bus
+    Instant from, to, started, ended, last;
+    [[nodiscard]] Json to_row() const;
   };
   struct Delivery {
     std::string id, region, rule_arn, rule_name;
@@ -74,6 +88,22 @@ class Events final : public Service {
   Reply untag(const Call&);
   Reply list_tags(const Call&);
 
+  void register_archives();
+  void restore_archives();
+  Reply create_archive(const Call&);
+  Reply update_archive(const Call&);
+  Reply start_replay(const Call&);
+  void archive(Bus& bus, const Json& event);
+  void continue_replay(const std::pair<std::string, std::string>& key, const std::string& from);
+  void expire(const std::pair<std::string, std::string>& key);
+  [[nodiscard]] Json describe_archive(const Archive&) const;
+  [[nodiscard]] Json describe_replay(const Replay&) const;
+  void store(const Archive&);
+  void store(const Replay&);
+  Reply put_permission(const Call&);
+  Reply remove_permission(const Call&);
+  void store(const Bus&);
+
   Bus& default_bus(const std::string& region);
   std::expected<Bus*, cloud::Error> find_bus(const Call&, std::string_view name);
   std::expected<Rule*, cloud::Error> find_rule(const Call&);
@@ -82,7 +112,8 @@ class Events final : public Service {
   [[nodiscard]] std::string rule_arn(const Rule& rule) const;
   [[nodiscard]] Json rule_json(const Rule& rule) const;
   void store(const Rule& rule);
-  void dispatch(Bus& bus, const Json& event);
+  // filter: only to the rules with these ARNs; null: to all.
+  void dispatch(Bus& bus, const Json& event, const Json* filter = nullptr);
   static void index(Bus& bus, Rule& rule);  // after its pattern or state changed
   static void forget(Bus& bus, Rule& rule);
   void arm(Rule& rule);
@@ -93,7 +124,9 @@ class Events final : public Service {
   void bury(const Delivery& delivery, const cloud::Error& error, const char* exhausted);
   std::expected<Call, cloud::Error> call_for(const Delivery& delivery) const;
 
-  std::map<std::pair<std::string, std::string>, Bus> buses_;  // region, name
+  std::map<std::pair<std::string, std::string>, Bus> buses_;         // region, name
+  std::map<std::pair<std::string, std::string>, Archive> archives_;  // region, name
+  std::map<std::pair<std::string, std::string>, Replay> replays_;
   snapward::events::Matcher::Scratch scratch_;
 };
 

@@ -1,0 +1,155 @@
+// EventBridge Scheduler, archives and replays, on virtual time.
+#include "support/world.hpp"
+
+namespace snapward::services {
+namespace {
+
+using support::TestWorld;
+
+class SchedulerTest : public ::testing::Test {
+ protected:
+  TestWorld w;
+
+  std::string queue(const std::string& name) {
+    w.must("sqs", "CreateQueue", Json::object({{"QueueName", name}}));
+    return "arn:aws:sqs:us-west-2:" + w.world->cloud.account() + ":" + name;
+  }
+  std::vector<std::string> drain(const std::string& name) {
+    std::vector<std::string> out;
+    const Json url = w.must("sqs", "GetQueueUrl", Json::object({{"QueueName", name}}))["QueueUrl"];
+    for (;;) {
+      const Json got =
+          w.must("sqs", "ReceiveMessage",
+                 Json::object({{"QueueUrl", url}, {"MaxNumberOfMessages", 10}, {"MessageAttributeNames", Json::array({"All"})}}));
+      if (got["Messages"].items().empty()) return out;
+      for (const Json& m : got["Messages"].items()) {
+        out.emplace_back(m["Body"].string_or());
+        w.must("sqs", "DeleteMessage", Json::object({{"QueueUrl", url}, {"ReceiptHandle", m["ReceiptHandle"]}}));
+      }
+    }
+  }
+  static Json target(const std::string& arn, const std::string& input = "hello") {
+    return Json::object({{"Arn", arn}, {"RoleArn", "arn:aws:iam::000000000000:role/r"}, {"Input", input}});
+  }
+  Json schedule(const std::string& name, const std::string& expression, Json to, const std::string& more = "{}") {
+    Json::Object in{{"Name", name},
+                    {"ScheduleExpression", expression},
+                    {"FlexibleTimeWindow", Json::object({{"Mode", "OFF"}})},
+                    {"Target", std::move(to)}};
+    for (const auto& [key, value] : Json::parse(more)->as_object()) in.set(key, value);
+    return Json(std::move(in));
+  }
+};
+
+TEST_F(SchedulerTest, CallsItsTargetAgainAndAgain) {
+  const std::string q = queue("q");
+  w.must("scheduler", "CreateSchedule",
+         schedule("often", "rate(5 minutes)", target(q, "at <aws.scheduler.scheduled-time>, try <aws.scheduler.attempt-number>")));
+  w.advance(std::chrono::minutes(11));
+  auto got = drain("q");
+  ASSERT_EQ(got.size(), 2U);
+  EXPECT_TRUE(got[0].ends_with(", try 1")) << got[0];
+  w.restart();
+  w.advance(std::chrono::minutes(5));
+  EXPECT_EQ(drain("q").size(), 1U);
+  w.must("scheduler", "UpdateSchedule", schedule("often", "rate(5 minutes)", target(q), R"({"State":"DISABLED"})"));
+  w.advance(std::chrono::hours(1));
+  EXPECT_EQ(drain("q").size(), 0U);
+  EXPECT_EQ(w.must("scheduler", "GetSchedule", R"({"Name":"often"})")["State"].string_or(), "DISABLED");
+}
+
+TEST_F(SchedulerTest, OnceAndThenGone) {
+  const std::string q = queue("q");
+  const std::string at = "at(" + iso_seconds(w.clock.now() + std::chrono::hours(2)).substr(0, 19) + ")";
+  w.must("scheduler", "CreateSchedule", schedule("once", at, target(q), R"({"ActionAfterCompletion":"DELETE"})"));
+  w.advance(std::chrono::hours(1));
+  EXPECT_EQ(drain("q").size(), 0U);
+  w.advance(std::chrono::hours(2));
+  EXPECT_EQ(drain("q").size(), 1U);
+  EXPECT_TRUE(w.refusal("scheduler", "GetSchedule", R"({"Name":"once"})").starts_with("ResourceNotFoundException"));
+}
+
+TEST_F(SchedulerTest, UniversalTargetsAndGroups) {
+  queue("q");
+  w.must("scheduler", "CreateScheduleGroup", R"({"Name":"team","Tags":[{"Key":"k","Value":"v"}]})");
+  w.must("scheduler", "CreateSchedule",
+         schedule("u", "rate(1 hour)",
+                  target("arn:aws:scheduler:::aws-sdk:sqs:sendMessage", R"({"QueueUrl":"http://x/1/q","MessageBody":"universal"})"),
+                  R"({"GroupName":"team"})"));
+  w.advance(std::chrono::minutes(61));
+  EXPECT_EQ(drain("q"), std::vector<std::string>{"universal"});
+  EXPECT_EQ(w.must("scheduler", "ListSchedules", R"({"GroupName":"team"})")["Schedules"].items().size(), 1U);
+  w.must("scheduler", "DeleteScheduleGroup", R"({"Name":"team"})");
+  EXPECT_EQ(w.must("scheduler", "ListSchedules", "{}")["Schedules"].items().size(), 0U);
+  const auto refused = [&](Json in) { return w.refusal("scheduler", "CreateSchedule", in.dump()); };
+  EXPECT_TRUE(refused(schedule("a", "rate(1 hours)", target("arn:aws:sqs:us-west-2:1:q")))
+                  .starts_with("ValidationException: Invalid Schedule Expression rate(1 hours)."));
+  EXPECT_TRUE(refused(schedule("a", "rate(1 hour)", target("arn:aws:sqs:us-west-2:1:q"), R"({"ScheduleExpressionTimezone":"Mars/Base"})"))
+                  .starts_with("ValidationException"));
+  EXPECT_TRUE(refused(schedule("a", "rate(1 hour)", target("arn:aws:scheduler:::aws-sdk:sqs:dance"))).starts_with("ValidationException"));
+  EXPECT_TRUE(refused(schedule("a", "rate(1 hour)", target("arn:aws:sqs:us-west-2:1:q"), R"({"GroupName":"none"})"))
+                  .starts_with("ResourceNotFoundException"));
+}
+
+TEST_F(SchedulerTest, WhatFailsForGoodIsADeadLetter) {
+  const std::string dead = queue("dead");
+  Json::Object to = target("arn:aws:sqs:us-west-2:" + w.world->cloud.account() + ":nowhere").as_object();
+  to.set("DeadLetterConfig", Json::object({{"Arn", dead}}));
+  w.must("scheduler", "CreateSchedule", schedule("s", "rate(1 hour)", Json(std::move(to))));
+  w.advance(std::chrono::minutes(61));
+  EXPECT_EQ(drain("dead"), std::vector<std::string>{"hello"});
+}
+
+TEST_F(SchedulerTest, ArchivedEventsComeAgain) {
+  const std::string q = queue("q");
+  const std::string bus = "arn:aws:events:us-west-2:" + w.world->cloud.account() + ":event-bus/default";
+  w.must("events", "PutRule", R"({"Name":"all","EventPattern":"{\"source\":[\"shop\"]}"})");
+  w.must("events", "PutTargets", Json::object({{"Rule", "all"}, {"Targets", Json::array({Json::object({{"Id", "1"}, {"Arn", q}})})}}));
+  w.must("events", "CreateArchive",
+         Json::object({{"ArchiveName", "kept"},
+                       {"EventSourceArn", bus},
+                       {"RetentionDays", 2},
+                       {"EventPattern", R"({"detail":{"n":[{"numeric":["<",150]}]}})"}}));
+  const Instant begun = w.clock.now();
+  for (int n = 0; n < 200; ++n) {
+    w.must("events", "PutEvents",
+           Json::object({{"Entries", Json::array({Json::object(
+                                         {{"Source", "shop"}, {"DetailType", "t"}, {"Detail", "{\"n\":" + std::to_string(n) + "}"}})})}}));
+    w.advance(std::chrono::seconds(1));
+  }
+  EXPECT_EQ(drain("q").size(), 200U);
+  EXPECT_EQ(w.must("events", "DescribeArchive", R"({"ArchiveName":"kept"})")["EventCount"].integer_or(0), 150);
+  const std::string archive = "arn:aws:events:us-west-2:" + w.world->cloud.account() + ":archive/kept";
+  const Json ask = Json::object({{"ReplayName", "r"},
+                                 {"EventSourceArn", archive},
+                                 {"EventStartTime", iso_millis(begun)},
+                                 {"EventEndTime", iso_millis(begun + std::chrono::seconds(140))},
+                                 {"Destination", Json::object({{"Arn", bus}})}});
+  w.must("events", "StartReplay", ask);
+  w.restart();  // it goes on
+  w.world->loop.settle();
+  const auto again = drain("q");
+  EXPECT_EQ(again.size(), 140U);
+  EXPECT_EQ((*Json::parse(again[0]))["replay-name"].string_or(), "r");
+  EXPECT_EQ(w.must("events", "DescribeReplay", R"({"ReplayName":"r"})")["State"].string_or(), "COMPLETED");
+  EXPECT_EQ(w.must("events", "DescribeArchive", R"({"ArchiveName":"kept"})")["EventCount"].integer_or(0), 150)
+      << "what is replayed is not archived again";
+  EXPECT_TRUE(w.refusal("events", "StartReplay", ask.dump()).starts_with("ResourceAlreadyExistsException"));
+  w.advance(std::chrono::days(4));
+  EXPECT_EQ(w.must("events", "DescribeArchive", R"({"ArchiveName":"kept"})")["EventCount"].integer_or(0), 0) << "retention";
+}
+
+TEST_F(SchedulerTest, BusesHavePolicies) {
+  w.must("events", "PutPermission", R"({"Action":"events:PutEvents","Principal":"111122223333","StatementId":"one"})");
+  w.restart();
+  const Json policy = *Json::parse(w.must("events", "DescribeEventBus", "{}")["Policy"].string_or());
+  EXPECT_EQ(policy["Statement"].items().size(), 1U);
+  EXPECT_TRUE(w.refusal("events", "PutPermission", R"({"Action":"events:Dance","Principal":"*","StatementId":"two"})")
+                  .starts_with("ValidationException"));
+  w.must("events", "RemovePermission", R"({"StatementId":"one"})");
+  EXPECT_TRUE(w.must("events", "DescribeEventBus", "{}")["Policy"].is_null());
+  EXPECT_TRUE(w.refusal("events", "RemovePermission", R"({"StatementId":"one"})").starts_with("ResourceNotFoundException"));
+}
+
+}  // namespace
+}  // namespace snapward::services
