@@ -372,8 +372,6 @@ class Compiler {
             return static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) >= 0x7f;
           }))
         schema("The value for the field 'Label' contains characters that are not allowed", at + "/Label");
-    } else {
-      s.label = s.name;
     }
     if (const Json* reader = json.find("ItemReader")) item_reader(*reader, s, at + "/ItemReader");
     if (const Json* batcher = json.find("ItemBatcher")) item_batcher(*batcher, s, at + "/ItemBatcher");

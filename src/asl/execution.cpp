@@ -917,8 +917,15 @@ class Execution::Interpreter {
     frame.outcomes.clear();
     frame.next_item = frame.finished = frame.failed = 0;
     frame.phase = Frame::Phase::running;
+    // A run without a Label is labelled by the service: the same for a state of a machine, and like no name a person gives.
+    std::string label = s.label;
+    if (label.empty()) {
+      const std::string digest = hex_encode(sha256(info_.machine_arn + '\n' + s.name));
+      label = fmt::format("{}-{}-{}-{}-{}", digest.substr(0, 8), digest.substr(8, 4), digest.substr(12, 4), digest.substr(16, 4),
+                          digest.substr(20, 12));
+    }
     frame.map_run =
-        fmt::format("arn:aws:states:{}:{}:mapRun:{}/{}:{}", info_.region, account(), info_.machine_name, s.label, entropy_.uuid());
+        fmt::format("arn:aws:states:{}:{}:mapRun:{}/{}:{}", info_.region, account(), info_.machine_name, label, entropy_.uuid());
     emit(frame, "MapRunStarted", "mapRunStartedEventDetails", Json::object({{"mapRunArn", frame.map_run}}));
     Command& c = command(Command::Kind::map_run_started, 0);
     c.map_run = frame.map_run;

@@ -653,7 +653,6 @@ void Matcher::Tables::take(const PathNode& node, const Json& value, Found& found
       if (item.is_object() || (item.is_array() && !node.children.empty())) found.objects_in_arrays = true;
       take(node, item, found);
     }
-    if (node.field != ~Index{0} && !value.as_array().empty()) found.s.seen[node.field] = found.s.epoch;
     return;
   }
   if (node.field == ~Index{0}) return;

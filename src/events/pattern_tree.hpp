@@ -140,7 +140,7 @@ struct Pattern::Node {
 
  private:
   static bool leaf(const Field& field, const Json* value) {
-    const bool present = value && !value->is_object() && !(value->is_array() && value->as_array().empty());
+    const bool present = value && has_value(*value);
     for (const Matcher& m : field.values) {
       if (m.op == Matcher::Op::absent) {
         if (!present) return true;
@@ -149,6 +149,11 @@ struct Pattern::Node {
       }
     }
     return false;
+  }
+  // Whether a field has a value at all: an object has not, nor has an array without one.
+  static bool has_value(const Json& value) {
+    if (value.is_array()) return std::any_of(value.as_array().begin(), value.as_array().end(), has_value);
+    return !value.is_object();
   }
   static bool any(const Matcher& m, const Json& value) {
     if (value.is_array())

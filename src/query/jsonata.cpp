@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/text.hpp"
 #include "query/jsonata/evaluator.hpp"
 
 namespace snapward::query {
@@ -181,6 +182,7 @@ std::string jsonata::message_of(const Failure& failure) {
 }
 
 std::expected<Jsonata, JsonataError> Jsonata::parse(std::string_view text) {
+  if (!is_utf8(text)) return std::unexpected(JsonataError{"S0201", "Syntax error: the expression is not UTF-8", 0});
   try {
     Jsonata out;
     out.compiled_ = std::make_shared<const Compiled>(Compiled{jsonata::parse(text)});

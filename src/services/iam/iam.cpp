@@ -25,6 +25,12 @@ void Iam::restore() {
     for (const auto& [policy, document] : row["policies"].as_object()) role.policies[policy] = document.string_or();
     roles_[name] = std::move(role);
   });
+  each_row("policies", [&](const std::string& arn, const Json& row) {
+    Policy policy{.json = row["json"], .versions = {}};
+    for (const Json& version : row["versions"].items())
+      policy.versions.emplace_back(version["id"].string_or(), version["document"].string_or());
+    policies_[arn] = std::move(policy);
+  });
 }
 
 Iam::Iam(Environment& env) : Service("iam", env) {
@@ -119,6 +125,9 @@ Iam::Iam(Environment& env) : Service("iam", env) {
     const auto role = find(call);
     if (!role) return std::unexpected(role.error());
     const std::string arn(call.input["PolicyArn"].string_or());
+    // AWS's own policies (arn:aws:iam::aws:policy/…) are taken by name; the account's must be there.
+    if (!arn.starts_with("arn:aws:iam::aws:policy/") && !policies_.contains(arn))
+      return cloud::error("NoSuchEntity", fmt::format("Policy {} does not exist or is not attachable.", arn), 404);
     (*role)->attached =
         merge_tags((*role)->attached, Json::array({Json::object({{"PolicyArn", arn}, {"PolicyName", arn.substr(arn.rfind('/') + 1)}})}),
                    "PolicyArn", "PolicyName");
@@ -136,6 +145,161 @@ Iam::Iam(Environment& env) : Service("iam", env) {
     const auto role = find(call);
     if (!role) return std::unexpected(role.error());
     return Json::object({{"AttachedPolicies", (*role)->attached}, {"IsTruncated", false}});
+  });
+  on("ListInstanceProfilesForRole", [this](const Call& call) -> Reply {
+    const auto role = find(call);
+    if (!role) return std::unexpected(role.error());
+    return Json::object({{"InstanceProfiles", Json::Array{}}, {"IsTruncated", false}});
+  });
+  const auto retag = [this](const Call& call, const auto& change) -> Reply {
+    const auto role = find(call);
+    if (!role) return std::unexpected(role.error());
+    Json::Object json = (*role)->json.as_object();
+    json.set("Tags", change((*role)->json["Tags"]));
+    (*role)->json = Json(std::move(json));
+    store(std::string(call.input["RoleName"].string_or()), **role);
+    return Json(Json::Object{});
+  };
+  on("TagRole", [retag](const Call& call) { return retag(call, [&](const Json& tags) { return merge_tags(tags, call.input["Tags"]); }); });
+  on("UntagRole",
+     [retag](const Call& call) { return retag(call, [&](const Json& tags) { return remove_tags(tags, call.input["TagKeys"]); }); });
+  on("ListRoleTags", [this](const Call& call) -> Reply {
+    const auto role = find(call);
+    if (!role) return std::unexpected(role.error());
+    return Json::object({{"Tags", Json((*role)->json["Tags"].items())}, {"IsTruncated", false}});
+  });
+  register_policies();
+}
+
+// ── Customer managed policies: kept and shown, like everything of IAM's, not enforced ──────────────────────────────────────────
+
+std::expected<Iam::Policy*, cloud::Error> Iam::find_policy(const Call& call) {
+  const auto found = policies_.find(call.input["PolicyArn"].string_or());
+  if (found == policies_.end())
+    return cloud::error("NoSuchEntity", fmt::format("Policy {} was not found.", call.input["PolicyArn"].string_or()), 404);
+  return &found->second;
+}
+
+void Iam::store_policy(const Policy& policy) {
+  Json::Array versions;
+  for (const auto& [id, document] : policy.versions) versions.push_back(Json::object({{"id", id}, {"document", document}}));
+  save("policies", std::string(policy.json["Arn"].string_or()), Json::object({{"json", policy.json}, {"versions", std::move(versions)}}));
+}
+
+void Iam::register_policies() {
+  const auto attachments = [this](std::string_view arn) {
+    std::int64_t n = 0;
+    for (const auto& [name, role] : roles_)
+      for (const Json& attached : role.attached.items()) n += attached["PolicyArn"].string_or() == arn;
+    return n;
+  };
+  const auto shown = [attachments](const Policy& policy) {
+    Json::Object out = policy.json.as_object();
+    out.set("AttachmentCount", attachments(policy.json["Arn"].string_or()));
+    return Json(std::move(out));
+  };
+  const auto version = [](const Policy& policy, const std::string& id, const std::string* document) {
+    Json::Object out{{"VersionId", id},
+                     {"IsDefaultVersion", policy.json["DefaultVersionId"].string_or() == id},
+                     {"CreateDate", policy.json["CreateDate"]}};
+    if (document) out.set("Document", percent_encode(*document));
+    return Json(std::move(out));
+  };
+  on("CreatePolicy", [this, shown](const Call& call) -> Reply {
+    const std::string name(call.input["PolicyName"].string_or()), path(call.input["Path"].string_or("/")),
+        document(call.input["PolicyDocument"].string_or());
+    if (name.empty() || name.size() > 128) return cloud::error("ValidationError", "The specified value for policyName is invalid.");
+    if (!Json::parse(document)) return cloud::error("MalformedPolicyDocument", "Syntax errors in policy.");
+    const std::string arn = fmt::format("arn:aws:iam::{}:policy{}{}", env_.account, path, name);
+    if (policies_.contains(arn))
+      return cloud::error("EntityAlreadyExists", fmt::format("A policy called {} already exists. Duplicate names are not allowed.", name),
+                          409);
+    Json::Object json{{"PolicyName", name},
+                      {"PolicyId", "ANPA" + env_.loop.entropy().hex(16)},
+                      {"Arn", arn},
+                      {"Path", path},
+                      {"DefaultVersionId", "v1"},
+                      {"PermissionsBoundaryUsageCount", 0},
+                      {"IsAttachable", true},
+                      {"CreateDate", iso_millis(env_.loop.now())},
+                      {"UpdateDate", iso_millis(env_.loop.now())}};
+    for (const char* field : {"Description", "Tags"})
+      if (const Json* value = call.input.find(field)) json.set(field, *value);
+    Policy& policy = policies_[arn] = {.json = Json(std::move(json)), .versions = {{"v1", document}}};
+    store_policy(policy);
+    return Json::object({{"Policy", shown(policy)}});
+  });
+  on("GetPolicy", [this, shown](const Call& call) -> Reply {
+    const auto policy = find_policy(call);
+    if (!policy) return std::unexpected(policy.error());
+    return Json::object({{"Policy", shown(**policy)}});
+  });
+  on("ListPolicies", [this, shown](const Call& call) -> Reply {
+    Json::Array out;
+    for (const auto& [arn, policy] : policies_)
+      if (policy.json["Path"].string_or().starts_with(call.input["PathPrefix"].string_or("/"))) out.push_back(shown(policy));
+    return Json::object({{"Policies", std::move(out)}, {"IsTruncated", false}});
+  });
+  on("DeletePolicy", [this, attachments](const Call& call) -> Reply {
+    const auto policy = find_policy(call);
+    if (!policy) return std::unexpected(policy.error());
+    const std::string arn(call.input["PolicyArn"].string_or());
+    if (attachments(arn) > 0) return cloud::error("DeleteConflict", "Cannot delete a policy attached to entities.", 409);
+    if ((*policy)->versions.size() > 1)
+      return cloud::error("DeleteConflict",
+                          "This policy has more than one version. Before you delete a policy, you must delete the policy's versions.", 409);
+    drop("policies", arn);
+    policies_.erase(arn);
+    return Json(Json::Object{});
+  });
+  on("CreatePolicyVersion", [this, version](const Call& call) -> Reply {
+    const auto policy = find_policy(call);
+    if (!policy) return std::unexpected(policy.error());
+    Policy& p = **policy;
+    if (p.versions.size() == 5)
+      return cloud::error(
+          "LimitExceeded",
+          "A managed policy can have up to 5 versions. Before you create a new version, you must delete an existing version.", 409);
+    const std::string document(call.input["PolicyDocument"].string_or());
+    if (!Json::parse(document)) return cloud::error("MalformedPolicyDocument", "Syntax errors in policy.");
+    const std::string id = fmt::format("v{}", std::strtol(p.versions.back().first.c_str() + 1, nullptr, 10) + 1);
+    p.versions.emplace_back(id, document);
+    Json::Object json = p.json.as_object();
+    if (call.input["SetAsDefault"].bool_or(false)) json.set("DefaultVersionId", id);
+    json.set("UpdateDate", iso_millis(env_.loop.now()));
+    p.json = Json(std::move(json));
+    store_policy(p);
+    return Json::object({{"PolicyVersion", version(p, id, nullptr)}});
+  });
+  on("GetPolicyVersion", [this, version](const Call& call) -> Reply {
+    const auto policy = find_policy(call);
+    if (!policy) return std::unexpected(policy.error());
+    for (const auto& [id, document] : (*policy)->versions)
+      if (id == call.input["VersionId"].string_or()) return Json::object({{"PolicyVersion", version(**policy, id, &document)}});
+    return cloud::error("NoSuchEntity",
+                        fmt::format("Policy {} version {} does not exist or is not attachable.", call.input["PolicyArn"].string_or(),
+                                    call.input["VersionId"].string_or()),
+                        404);
+  });
+  on("ListPolicyVersions", [this, version](const Call& call) -> Reply {
+    const auto policy = find_policy(call);
+    if (!policy) return std::unexpected(policy.error());
+    Json::Array out;
+    for (auto v = (*policy)->versions.rbegin(); v != (*policy)->versions.rend(); ++v) out.push_back(version(**policy, v->first, nullptr));
+    return Json::object({{"Versions", std::move(out)}, {"IsTruncated", false}});
+  });
+  on("DeletePolicyVersion", [this](const Call& call) -> Reply {
+    const auto policy = find_policy(call);
+    if (!policy) return std::unexpected(policy.error());
+    const std::string_view id = call.input["VersionId"].string_or();
+    if ((*policy)->json["DefaultVersionId"].string_or() == id)
+      return cloud::error("DeleteConflict", "Cannot delete the default version of a policy.", 409);
+    if (std::erase_if((*policy)->versions, [&](const auto& v) { return v.first == id; }) == 0)
+      return cloud::error("NoSuchEntity",
+                          fmt::format("Policy {} version {} does not exist or is not attachable.", call.input["PolicyArn"].string_or(), id),
+                          404);
+    store_policy(**policy);
+    return Json(Json::Object{});
   });
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <map>
 #include <string>
+#include <vector>
 
 #include "services/service.hpp"
 
@@ -18,10 +19,18 @@ class Iam final : public Service {
     std::map<std::string, std::string> policies;
     Json attached = Json(Json::Array{});
   };
+  struct Policy {
+    Json json;                                                  // as GetPolicy gives it
+    std::vector<std::pair<std::string, std::string>> versions;  // id → document, oldest first; the last made default is named in json
+  };
+  void register_policies();
   std::expected<Role*, cloud::Error> find(const Call&);
+  std::expected<Policy*, cloud::Error> find_policy(const Call&);
   void store(const std::string& name, const Role& role);
+  void store_policy(const Policy& policy);
 
   std::map<std::string, Role, std::less<>> roles_;
+  std::map<std::string, Policy, std::less<>> policies_;  // customer managed, by ARN
 };
 
 }  // namespace snapward::services::iam
