@@ -64,7 +64,9 @@ std::expected<cloud::Call, asl::Failure> call_for(const asl::Resource& resource,
     input.set("Payload", parameters["Payload"].dump());
   } else if (resource.type == "sns" && input.find("Message")) {
     input.set("Message", as_text(*input.find("Message")));
-  } else if (resource.type == "http" || resource.type.find(':') != std::string::npos) {
+  } else if (resource.type == "http" && operation == "Invoke") {
+    return cloud::Call{"events", context.region, "InvokeHttp", parameters};
+  } else if (resource.type.find(':') != std::string::npos) {
     return std::unexpected(unknown(resource, "This integration is not supported by this version of Snapward"));
   } else if (resource.type == "sqs" && input.find("MessageBody")) {
     input.set("MessageBody", as_text(*input.find("MessageBody")));
@@ -135,6 +137,7 @@ Json with_metadata(const Json& reply, const std::string& content_type, const Tas
 
 // Optimized integrations are made with the SDK for Java 1, aws-sdk:* ones with 2: they word errors differently.
 asl::Failure failure_of(const asl::Resource& resource, const cloud::Error& e, const TaskContext& context) {
+  if (resource.type == "http") return {e.code, e.message};
   const bool lambda = resource.kind == asl::Resource::Kind::lambda || resource.type == "lambda";
   const bool sdk = resource.type.starts_with("aws-sdk:");
   const std::string prefix = lambda ? "Lambda" : error_prefix(resource);
@@ -165,7 +168,7 @@ std::expected<Json, asl::Failure> outcome_of(const asl::Resource& resource, cons
   if (!reply) return std::unexpected(failure_of(resource, reply.error(), context));
   const bool direct = resource.kind == asl::Resource::Kind::lambda;
   if (resource.type.starts_with("aws-sdk:")) return service_of(resource.type.substr(8)) == "states" ? pascal(*reply) : *reply;
-  if (resource.type == "s3") return *reply;
+  if (resource.type == "s3" || resource.type == "http") return *reply;
   if (!direct && resource.type == "states") return with_metadata(pascal(*reply), "application/x-amz-json-1.0", context);
   if (!direct && resource.type == "events") {
     if (reply->find("FailedEntryCount") && (*reply)["FailedEntryCount"].integer_or(0) > 0)

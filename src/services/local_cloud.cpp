@@ -27,7 +27,7 @@ LocalCloud::LocalCloud(engine::Loop& loop, engine::Ledger& ledger, Outbound& out
     return raw;
   };
   ec2_ = add(std::make_unique<ec2::Ec2>(env_, options.ec2));
-  events_ = add(std::make_unique<events::Events>(env_));
+  events_ = add(std::make_unique<events::Events>(env_, outbound));
   lambda_ = add(std::make_unique<lambda::Lambda>(env_));
   add(std::make_unique<states::States>(env_, *executions_));
   add(std::make_unique<sns::Sns>(env_, outbound));

@@ -139,6 +139,68 @@ TEST_F(SchedulerTest, ArchivedEventsComeAgain) {
   EXPECT_EQ(w.must("events", "DescribeArchive", R"({"ArchiveName":"kept"})")["EventCount"].integer_or(0), 0) << "retention";
 }
 
+TEST_F(SchedulerTest, DestinationsAreCalledWithTheirConnections) {
+  const Json connection = w.must(
+      "events", "CreateConnection",
+      R"({"Name":"bank","AuthorizationType":"API_KEY","AuthParameters":{"ApiKeyAuthParameters":{"ApiKeyName":"X-Key","ApiKeyValue":"secret"},
+    "InvocationHttpParameters":{"HeaderParameters":[{"Key":"X-Team","Value":"t"}],"QueryStringParameters":[{"Key":"v","Value":"2","IsValueSecret":true}]}}})");
+  EXPECT_EQ(w.must("events", "DescribeConnection", R"({"Name":"bank"})").dump().find("secret\""), std::string::npos)
+      << "secrets are not shown";
+  const Json destination = w.must("events", "CreateApiDestination",
+                                  Json::object({{"Name", "pay"},
+                                                {"ConnectionArn", connection["ConnectionArn"]},
+                                                {"InvocationEndpoint", "https://bank.example/pay/*"},
+                                                {"HttpMethod", "POST"}}));
+  w.must("events", "PutRule", R"({"Name":"r","EventPattern":"{\"source\":[\"shop\"]}"})");
+  w.must(
+      "events", "PutTargets",
+      Json::object({{"Rule", "r"},
+                    {"Targets", Json::array({Json::object({{"Id", "1"},
+                                                           {"Arn", destination["ApiDestinationArn"]},
+                                                           {"RoleArn", "arn:aws:iam::1:role/r"},
+                                                           {"InputPath", "$.detail"},
+                                                           {"HttpParameters", *Json::parse(R"({"PathParameterValues":["a b"]})")}})})}}));
+  w.restart();
+  w.must("events", "PutEvents", R"({"Entries":[{"Source":"shop","DetailType":"t","Detail":"{\"n\":7}"}]})");
+  w.world->loop.settle();
+  ASSERT_EQ(w.outbox.requests.size(), 1U);
+  EXPECT_EQ(w.outbox.requests[0].first, "https://bank.example/pay/a%20b?v=2");
+  EXPECT_EQ(w.outbox.requests[0].second.headers.get("X-Key"), "secret");
+  EXPECT_EQ(w.outbox.requests[0].second.headers.get("X-Team"), "t");
+  EXPECT_EQ(w.outbox.requests[0].second.body, R"({"n":7})");
+  // A busy endpoint is asked again.
+  w.outbox.status = 503;
+  w.must("events", "PutEvents", R"({"Entries":[{"Source":"shop","DetailType":"t","Detail":"{\"n\":8}"}]})");
+  w.advance(std::chrono::seconds(5));
+  w.outbox.status = 200;
+  w.advance(std::chrono::minutes(1));
+  const std::size_t tried = w.outbox.requests.size();
+  EXPECT_GT(tried, 3U);
+  w.advance(std::chrono::minutes(30));
+  EXPECT_EQ(w.outbox.requests.size(), tried) << "delivered, and not again";
+  // The same connection serves a state machine's HTTP task.
+  const std::string machine(
+      w.must(
+           "states", "CreateStateMachine",
+           Json::object(
+               {{"name", "M"},
+                {"roleArn", "arn:aws:iam::1:role/r"},
+                {"definition",
+                 R"({"StartAt":"A","States":{"A":{"Type":"Task","Resource":"arn:aws:states:::http:invoke","Parameters":{"ApiEndpoint":"https://bank.example/ask","Method":"GET","Authentication":{"ConnectionArn":")" +
+                     std::string(connection["ConnectionArn"].string_or()) +
+                     R"("},"QueryParameters":{"q":"x y"}},"ResultSelector":{"code.$":"$.StatusCode"},"End":true}}})"}}))["stateMachineArn"]
+          .string_or());
+  const auto run = [&] {
+    const Json e = w.must("states", "StartExecution", Json::object({{"stateMachineArn", machine}}));
+    w.world->loop.settle();
+    return w.must("states", "DescribeExecution", Json::object({{"executionArn", e["executionArn"]}}));
+  };
+  EXPECT_EQ(run()["output"].string_or(), R"({"code":200})");
+  EXPECT_EQ(w.outbox.requests.back().first, "https://bank.example/ask?q=x%20y&v=2");
+  w.outbox.status = 404;
+  EXPECT_EQ(run()["error"].string_or(), "States.Http.StatusCode.404");
+}
+
 TEST_F(SchedulerTest, BusesHavePolicies) {
   w.must("events", "PutPermission", R"({"Action":"events:PutEvents","Principal":"111122223333","StatementId":"one"})");
   w.restart();

@@ -69,7 +69,7 @@ Json Events::Delivery::to_row() const {
                        {"attempts", attempts}});
 }
 
-Events::Events(Environment& env) : Service("events", env) {
+Events::Events(Environment& env, Outbound& outbound) : Service("events", env), outbound_(outbound) {
   on("CreateEventBus", [this](const Call& c) { return create_event_bus(c); });
   on("DeleteEventBus", [this](const Call& c) { return delete_event_bus(c); });
   on("DescribeEventBus", [this](const Call& c) { return describe_event_bus(c); });
@@ -92,6 +92,7 @@ Events::Events(Environment& env) : Service("events", env) {
   on("PutPermission", [this](const Call& c) { return put_permission(c); });
   on("RemovePermission", [this](const Call& c) { return remove_permission(c); });
   register_archives();
+  register_destinations();
 }
 
 void Events::restore() {
@@ -129,6 +130,7 @@ void Events::restore() {
     arm(kept);
   });
   restore_archives();
+  restore_destinations();
   each_row("deliveries", [&](const std::string& id, const Json& r) {
     Delivery d{.id = id,
                .region = std::string(r["region"].string_or()),
@@ -641,6 +643,9 @@ std::expected<Call, cloud::Error> Events::call_for(const Delivery& d) const {
   }
   if (arn->service == "lambda")
     return Call{"lambda", region, "Invoke", Json::object({{"FunctionName", target}, {"InvocationType", "Event"}, {"Payload", input}})};
+  if (arn->service == "events" && arn->resource_id("api-destination"))
+    return Call{"events", region, "InvokeApiDestination",
+                Json::object({{"Arn", target}, {"Body", input}, {"HttpParameters", d.target["HttpParameters"]}})};
   if (arn->service == "events" && arn->resource == "target/create-snapshot") {
     // The built-in target: its input is the id or the ARN of a volume, as a JSON string.
     const auto volume = Json::parse(input);

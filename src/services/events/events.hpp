@@ -12,13 +12,14 @@
 #include "events/matcher.hpp"
 #include "events/pattern.hpp"
 #include "events/schedule.hpp"
+#include "services/outbound.hpp"
 #include "services/service.hpp"
 
 namespace snapward::services::events {
 
 class Events final : public Service {
  public:
-  explicit Events(Environment& env);
+  Events(Environment& env, Outbound& outbound);
   void restore() override;
 
   // An event that a service of this cloud makes, onto its region's default bus.
@@ -88,6 +89,18 @@ class Events final : public Service {
   Reply untag(const Call&);
   Reply list_tags(const Call&);
 
+  // Connections and API destinations: rows as the API shows them, with the secrets it does not.
+  void register_destinations();
+  void restore_destinations();
+  Reply put_connection(const Call&, bool fresh);
+  Reply put_destination(const Call&, bool fresh);
+  const Json* connection_by_arn(const std::string& arn) const;
+  const Json* destination_by_arn(const std::string& arn) const;
+  // Sends with what the connection adds. {"StatusCode", "StatusText", "Headers", "ResponseBody"}, whatever the status.
+  Task<Reply> send_http(Json connection, std::string method, std::string url, Json headers, Json query, Json body, std::string encoding);
+  Task<Reply> invoke_destination(Call);
+  Task<Reply> invoke_http(Call);
+
   void register_archives();
   void restore_archives();
   Reply create_archive(const Call&);
@@ -124,8 +137,10 @@ class Events final : public Service {
   void bury(const Delivery& delivery, const cloud::Error& error, const char* exhausted);
   std::expected<Call, cloud::Error> call_for(const Delivery& delivery) const;
 
-  std::map<std::pair<std::string, std::string>, Bus> buses_;         // region, name
-  std::map<std::pair<std::string, std::string>, Archive> archives_;  // region, name
+  std::map<std::pair<std::string, std::string>, Bus> buses_;  // region, name
+  Outbound& outbound_;
+  std::map<std::pair<std::string, std::string>, Json> connections_, destinations_;  // region, name
+  std::map<std::pair<std::string, std::string>, Archive> archives_;                 // region, name
   std::map<std::pair<std::string, std::string>, Replay> replays_;
   snapward::events::Matcher::Scratch scratch_;
 };
