@@ -46,7 +46,8 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   if (limit && pairs > std::strtoull(limit, nullptr, 10)) {
     std::printf("%llu pairs, %llu matches, no difference\n", static_cast<unsigned long long>(pairs),
                 static_cast<unsigned long long>(matched));
-    std::exit(0);
+    std::fflush(stdout);
+    std::_Exit(0);
   }
   return 0;
 }
