@@ -119,5 +119,13 @@ TEST(Task, AScopeDropsWhatIsUnfinished) {
   EXPECT_EQ(held.use_count(), 1);
 }
 
+TEST(Text, KnowsUtf8FromWhatIsNot) {
+  for (const char* good : {"", "a", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf"}) EXPECT_TRUE(is_utf8(good)) << good;
+  // Overlong forms, a surrogate, beyond the last code point, cut short, a stray continuation.
+  for (const char* bad :
+       {"\xc1\x92", "\xe0\x80\x80", "\xf0\x80\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80", "\xc3", "\x80"})
+    EXPECT_FALSE(is_utf8(bad));
+}
+
 }  // namespace
 }  // namespace snapward

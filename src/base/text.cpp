@@ -171,6 +171,11 @@ bool is_utf8(std::string_view s) {
     if (n == 0 || i + n > s.size()) return false;
     for (std::size_t k = 1; k < n; ++k)
       if ((static_cast<unsigned char>(s[i + k]) & 0xC0) != 0x80) return false;
+    // Not longer than need be, no surrogates, nothing beyond U+10FFFF.
+    const auto second = static_cast<unsigned char>(n > 1 ? s[i + 1] : 0);
+    if (c == 0xC0 || c == 0xC1 || (c == 0xE0 && second < 0xA0) || (c == 0xED && second >= 0xA0) || (c == 0xF0 && second < 0x90) ||
+        (c == 0xF4 && second >= 0x90) || c > 0xF4)
+      return false;
     i += n;
   }
   return true;
