@@ -156,6 +156,7 @@ int serve(const Options& o) {
   World world(clock, entropy, *store, mode, *outbound, std::move(cloud_options));
   loop = &world.loop;
   world.cloud.executions().set_mocks(std::move(mocks));
+  front_options.metrics = [&world] { return world.cloud.metrics(); };
   services::Front the_front(world.loop, world.ledger, world.cloud, std::move(front_options));
   front = &the_front;
 

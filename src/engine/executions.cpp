@@ -101,6 +101,7 @@ Executions::Live& Executions::begin(const MachineVersion& version, const std::st
   l.parent = std::move(parent);
   l.test_case = version.test_case;
   live_[arn] = std::move(live);
+  ++counts_.started;
   return l;
 }
 
@@ -506,6 +507,7 @@ Task<std::expected<Json, asl::Failure>> Executions::put_results(std::string regi
 
 void Executions::finish(Live& live) {
   const Json record = live.record();
+  ++counts_.ended[asl::status_name(live.execution.status())];
   const std::string arn = live.arn();
   if (!live.express || !live.parent.arn.empty()) ledger_.put(kExecutions, arn, record.dump());
   if (!live.express) {

@@ -14,6 +14,7 @@
 #pragma once
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -91,6 +92,11 @@ class Executions {
   Page history(const std::string& arn, bool newest_first, std::size_t limit, const std::string& from);
 
   [[nodiscard]] std::size_t running() const { return live_.size(); }
+  struct Counts {  // since the process began
+    std::uint64_t started = 0;
+    std::map<std::string, std::uint64_t> ended;  // by status
+  };
+  [[nodiscard]] const Counts& counts() const { return counts_; }
   // What each running execution waits for, for people.
   [[nodiscard]] std::vector<asl::Execution::Waiting> waiting_for(const std::string& arn) const;
 
@@ -148,6 +154,7 @@ class Executions {
   std::uint64_t poller_ids_ = 0;
   std::function<bool(const std::string& arn)> activity_known_;
   Json mocks_;
+  Counts counts_;
 };
 
 }  // namespace snapward::engine

@@ -102,14 +102,21 @@ void Ledger::flush() {
   }
   flying_ = std::exchange(gathering_, {});
   in_flight_ = true;
-  finished(flying_.writes.empty() ? Result<void>() : store_.commit(flying_.list()));
+  finished(flying_.writes.empty() ? Result<void>() : commit(flying_.list(), commit_seconds_));
+}
+
+Result<void> Ledger::commit(const std::vector<store::Write>& writes, double& seconds) {
+  const auto begun = std::chrono::steady_clock::now();
+  auto outcome = store_.commit(writes);
+  seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  return outcome;
 }
 
 void Ledger::finished(const Result<void>& outcome) {
   if (!outcome) {
     if (healthy_) spdlog::error("state cannot be saved, holding everything back until it can: {}", outcome.error().message);
     healthy_ = false;
-    loop_.after(kRetryCommit, [this] { finished(store_.commit(flying_.list())); });
+    loop_.after(kRetryCommit, [this] { finished(commit(flying_.list(), commit_seconds_)); });
     return;
   }
   if (!healthy_) spdlog::info("state is saved again");
@@ -127,8 +134,12 @@ void Ledger::commit_in_background() {
     if (!job_) return;
     const auto writes = *std::exchange(job_, std::nullopt);
     lock.unlock();
-    const auto outcome = store_.commit(writes);
-    loop_.post([this, outcome] { finished(outcome); });
+    double seconds = 0;
+    const auto outcome = commit(writes, seconds);
+    loop_.post([this, outcome, seconds] {
+      commit_seconds_ += seconds;
+      finished(outcome);
+    });
     lock.lock();
   }
 }

@@ -34,6 +34,7 @@ class Ledger {
   void after_commit(Loop::Work work);
   [[nodiscard]] bool healthy() const { return healthy_; }
   [[nodiscard]] std::uint64_t commits() const { return commits_; }
+  [[nodiscard]] double commit_seconds() const { return commit_seconds_; }  // real time spent committing, on whatever thread
 
  private:
   using Key = std::pair<std::string, std::string>;
@@ -47,6 +48,7 @@ class Ledger {
   void flush();
   void commit_in_background();
   void finished(const Result<void>& outcome);
+  Result<void> commit(const std::vector<store::Write>& writes, double& seconds);
 
   store::Store& store_;
   Loop& loop_;
@@ -55,6 +57,7 @@ class Ledger {
   bool in_flight_ = false;
   bool healthy_ = true;
   std::uint64_t commits_ = 0;
+  double commit_seconds_ = 0;
 
   std::mutex mutex_;  // guards job_ and closing_
   std::condition_variable wake_;

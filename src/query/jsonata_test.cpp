@@ -48,6 +48,11 @@ TEST(Jsonata, KeepsTheTextOfNumbersThatPassThrough) {
   EXPECT_EQ((*evaluate("b + 0.2", data))->dump(), "0.30000000000000004");
 }
 
+TEST(Jsonata, PositionsOfAConstructedArray) {
+  EXPECT_EQ(shown("[5,6,7]#$i[$i > 0].($ * 10 + $i)"), "[61,72]");
+  EXPECT_EQ(shown("[[1],2,[3,4]]#$i.$i"), "[0,1,2]");
+}
+
 TEST(Jsonata, StepFunctionsOwnFunctions) {
   EXPECT_EQ(shown("$partition([1..5], 2)", true), "[[1,2],[3,4],[5]]");
   EXPECT_EQ(shown("$range(0, 1, 0.5)", true), "[0,0.5,1]");

@@ -62,6 +62,15 @@ void Front::handle(const wire::HttpRequest& request, Respond respond) {
       respond([well] { return text(well ? 200 : 503, well ? "ok\n" : "state cannot be saved; see the log\n"); });
     });
 
+  if (request.method == "GET" && request.path() == "/metrics" && options_.metrics)
+    return loop_.post([this, respond = std::move(respond)] {
+      respond([body = options_.metrics()] {
+        wire::HttpResponse response = text(200, body);
+        response.headers.list[0].second = "text/plain; version=0.0.4; charset=utf-8";
+        return response;
+      });
+    });
+
   const auto scope = wire::scope_of(request);
   const Destination to =
       scope ? Destination{wire::find_service(scope->service), scope->region} : unsigned_destination(request, options_.default_region);

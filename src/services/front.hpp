@@ -18,6 +18,7 @@ namespace snapward::services {
 struct FrontOptions {
   std::string default_region = "us-east-1";        // of requests that are not signed
   std::map<std::string, std::string> secret_keys;  // access key → secret; empty: any key is accepted, unchecked
+  std::function<std::string()> metrics = {};       // what GET /metrics answers; asked on the loop
 };
 
 class Front {

@@ -47,6 +47,22 @@ void LocalCloud::restore() {
   for (const auto& [name, service] : services_) service->restore();
 }
 
+std::string LocalCloud::metrics() const {
+  Metrics m;
+  const auto& counts = executions_->counts();
+  m.gauge("snapward_executions_running", "Executions that have not ended, children of Map Runs among them.",
+          static_cast<double>(executions_->running()));
+  m.counter("snapward_executions_started_total", "Executions started since the process began.", static_cast<double>(counts.started));
+  for (const auto& [status, n] : counts.ended)
+    m.counter("snapward_executions_ended_total", "Executions ended since the process began, by status.", static_cast<double>(n),
+              {{"status", status}});
+  m.counter("snapward_commits_total", "Groups of writes made durable.", static_cast<double>(env_.ledger.commits()));
+  m.counter("snapward_commit_seconds_total", "Time spent making them durable.", env_.ledger.commit_seconds());
+  m.gauge("snapward_state_saved", "1 while what is accepted can be saved, 0 while it is held back.", env_.ledger.healthy() ? 1 : 0);
+  for (const auto& [name, service] : services_) service->metrics(m);
+  return m.text();
+}
+
 Task<Reply> LocalCloud::call(Call call) {
   const auto service = services_.find(call.service);
   if (service == services_.end())

@@ -34,6 +34,9 @@ class LocalCloud final : public cloud::Cloud {
   using Witness = std::function<void(const Call& call, const Reply& reply)>;
   void set_witness(Witness witness) { witness_ = std::move(witness); }
 
+  // Figures for operators, as Prometheus reads them. On the loop.
+  [[nodiscard]] std::string metrics() const;
+
   [[nodiscard]] const std::string& account() const { return env_.account; }
   ec2::Ec2& ec2() { return *ec2_; }
   lambda::Lambda& lambda() { return *lambda_; }

@@ -7,6 +7,29 @@
 
 namespace snapward::services {
 
+void Metrics::add(const std::string& name, const std::string& help, const char* type, double value,
+                  const std::vector<std::pair<std::string, std::string>>& labels) {
+  Family& family = families_[name];
+  family.help = help;
+  family.type = type;
+  std::string shown;
+  for (const auto& [label, text] : labels) {
+    shown += (shown.empty() ? "" : ",") + label + "=\"";
+    for (const char c : text) {
+      if (c == '\\' || c == '"') shown += '\\';
+      shown += c == '\n' ? ' ' : c;
+    }
+    shown += '"';
+  }
+  family.lines += fmt::format("{}{} {}\n", name, shown.empty() ? "" : '{' + shown + '}', value);
+}
+std::string Metrics::text() const {
+  std::string out;
+  for (const auto& [name, family] : families_)
+    out += fmt::format("# HELP {} {}\n# TYPE {} {}\n{}", name, family.help, name, family.type, family.lines);
+  return out;
+}
+
 Task<Reply> Service::handle(Call call) {
   if (const auto found = sync_.find(call.operation); found != sync_.end()) co_return found->second(call);
   if (const auto found = async_.find(call.operation); found != async_.end()) co_return co_await found->second(std::move(call));

@@ -16,6 +16,29 @@ namespace snapward::services {
 using cloud::Call;
 using cloud::Reply;
 
+// Figures for operators, written in Prometheus's text format.
+class Metrics {
+ public:
+  // labels: {{"region", "us-west-2"}}. The help of a name is written once, with its first value.
+  void gauge(const std::string& name, const std::string& help, double value,
+             const std::vector<std::pair<std::string, std::string>>& labels = {}) {
+    add(name, help, "gauge", value, labels);
+  }
+  void counter(const std::string& name, const std::string& help, double value,
+               const std::vector<std::pair<std::string, std::string>>& labels = {}) {
+    add(name, help, "counter", value, labels);
+  }
+  [[nodiscard]] std::string text() const;
+
+ private:
+  struct Family {
+    std::string help, type, lines;
+  };
+  void add(const std::string& name, const std::string& help, const char* type, double value,
+           const std::vector<std::pair<std::string, std::string>>& labels);
+  std::map<std::string, Family> families_;
+};
+
 // What every service is given.
 struct Environment {
   engine::Loop& loop;
@@ -36,7 +59,8 @@ class Service {
 
   [[nodiscard]] const std::string& name() const { return name_; }
   virtual Task<Reply> handle(Call call);
-  virtual void restore() {}  // reads its rows after a restart
+  virtual void restore() {}                // reads its rows after a restart
+  virtual void metrics(Metrics&) const {}  // what it has to tell operators
 
  protected:
   using Sync = std::function<Reply(const Call&)>;

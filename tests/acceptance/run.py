@@ -304,6 +304,9 @@ def machines_of_every_kind(url):
 
 def looking_at_it(server):
     print("executions and events, from the terminal")
+    metrics = urllib.request.urlopen(server.url + "/metrics", timeout=5).read().decode()
+    for name in ("snapward_executions_running ", 'snapward_executions_ended_total{status="SUCCEEDED"} ', "snapward_commits_total ", 'snapward_volume_unprotected_seconds{region="us-west-2"', "snapward_rule_matches_total "):
+        check(f"/metrics tells {name.split('{')[0].strip()}", name in metrics, metrics[:400])
     there = ["--endpoint", server.url]
 
     def snapward(*arguments):

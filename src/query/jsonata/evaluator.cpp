@@ -406,7 +406,7 @@ Value Evaluator::path(const Node& node, const Value& input, const FramePtr& env)
     const Node& s = *steps[i];
     if (s.tuple) tuples = true;
     Value result;
-    if (i == 0 && s.constructed) {
+    if (i == 0 && s.constructed && !s.tuple) {
       result = evaluate(s, at, env);
     } else if (tuples) {
       bindings = tuple_step(s, at, bindings, env);

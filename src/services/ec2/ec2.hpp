@@ -42,6 +42,7 @@ class Ec2 final : public Service {
   Ec2(Environment& env, Behaviour behaviour);
   Task<Reply> handle(Call call) override;
   void restore() override;
+  void metrics(Metrics& m) const override;
 
   // Gives the Recycle Bin rules to ask when a snapshot is deleted: how long to keep it, or zero. Set by rbin.
   std::function<Duration(const std::string& region, const Json& tags)> recycle_bin;

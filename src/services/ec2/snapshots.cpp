@@ -517,4 +517,27 @@ Reply Ec2::restore_from_bin(const Call& call) {
   return snapshot_json(found->second);
 }
 
+void Ec2::metrics(Metrics& m) const {
+  std::map<std::pair<std::string, std::string>, std::int64_t> by_state;  // region, state
+  std::map<std::pair<std::string, std::string>, Instant> newest;         // region, volume → start of its newest completed snapshot
+  for (const auto& [id, s] : snapshots_) {
+    ++by_state[{s.region, s.state}];
+    if (s.state == "completed" && !s.is_copy()) {
+      Instant& at = newest[{s.region, s.volume_id}];
+      at = std::max(at, s.started);
+    }
+  }
+  for (const auto& [key, n] : by_state)
+    m.gauge("snapward_snapshots", "Snapshots, by region and state.", static_cast<double>(n),
+            {{"region", key.first}, {"state", key.second}});
+  const auto seconds = [](Duration d) { return static_cast<double>(d.count()) / 1000.0; };
+  for (const auto& [id, v] : volumes_) {
+    const auto found = newest.find({v.region, id});
+    // A volume never snapshotted is as old as it is itself: its whole life would be lost.
+    const Instant since = found == newest.end() ? v.created : found->second;
+    m.gauge("snapward_volume_unprotected_seconds", "Since the newest completed snapshot of a volume was taken: what its loss would lose.",
+            seconds(env_.loop.now() - since), {{"region", v.region}, {"volume", id}});
+  }
+}
+
 }  // namespace snapward::services::ec2

@@ -545,6 +545,8 @@ void Events::dispatch(Bus& bus, const Json& event, const Json* filter) {
   if (!filter) archive(bus, event);
   std::vector<snapward::events::Matcher::RuleId> matched;
   bus.matcher.match(event, scratch_, matched);
+  ++counts_.events;
+  counts_.matches += matched.size();
   // By name, so that a replay delivers in the same order. Delivering may change rules: each is looked up anew.
   std::vector<std::string> names;
   for (const auto number : matched) names.push_back(bus.numbered[number]->name);
@@ -678,6 +680,7 @@ void Events::attempt(Delivery d) {
     // The execution of this event is there already: it was delivered before.
     const bool done = reply || reply.error().code == "ExecutionAlreadyExists";
     if (!done) return failed(std::move(d), reply.error());
+    ++counts_.delivered;
     if (d.attempts > 0) drop("deliveries", d.id);
   });
 }
@@ -694,11 +697,25 @@ void Events::failed(Delivery d, const cloud::Error& error) {
   const Duration delay(static_cast<std::int64_t>(seconds * 1000));
   if (env_.loop.now() + delay - d.first > std::chrono::seconds(age)) return bury(d, error, "MaximumEventAgeInSeconds");
   ++d.attempts;
+  ++counts_.retried;
   save("deliveries", d.id, d.to_row());
   env_.loop.after(delay, [this, d = std::move(d)] { attempt(d); });
 }
 
+void Events::metrics(Metrics& m) const {
+  const auto count = [](std::uint64_t n) { return static_cast<double>(n); };
+  std::size_t rules = 0;
+  for (const auto& [key, bus] : buses_) rules += bus.rules.size();
+  m.gauge("snapward_rules", "Rules on all buses.", static_cast<double>(rules));
+  m.counter("snapward_events_total", "Events that reached a bus.", count(counts_.events));
+  m.counter("snapward_rule_matches_total", "Rules that matched them.", count(counts_.matches));
+  m.counter("snapward_deliveries_total", "Deliveries to targets, by outcome.", count(counts_.delivered), {{"outcome", "delivered"}});
+  m.counter("snapward_deliveries_total", "Deliveries to targets, by outcome.", count(counts_.retried), {{"outcome", "to be tried again"}});
+  m.counter("snapward_deliveries_total", "Deliveries to targets, by outcome.", count(counts_.buried), {{"outcome", "given up"}});
+}
+
 void Events::bury(const Delivery& d, const cloud::Error& error, const char* exhausted) {
+  ++counts_.buried;
   drop("deliveries", d.id);
   spdlog::warn("rule {}: the event {} could not be delivered to {}: {}", d.rule_name, d.event["id"].string_or(),
                d.target["Arn"].string_or(), error.message);

@@ -21,6 +21,7 @@ class Events final : public Service {
  public:
   Events(Environment& env, Outbound& outbound);
   void restore() override;
+  void metrics(Metrics& m) const override;
 
   // An event that a service of this cloud makes, onto its region's default bus.
   void publish(const std::string& region, const Json& event);
@@ -143,6 +144,9 @@ class Events final : public Service {
   std::map<std::pair<std::string, std::string>, Archive> archives_;                 // region, name
   std::map<std::pair<std::string, std::string>, Replay> replays_;
   snapward::events::Matcher::Scratch scratch_;
+  struct {
+    std::uint64_t events = 0, matches = 0, delivered = 0, retried = 0, buried = 0;
+  } counts_;  // since the process began
 };
 
 }  // namespace snapward::services::events
