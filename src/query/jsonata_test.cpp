@@ -51,6 +51,7 @@ TEST(Jsonata, KeepsTheTextOfNumbersThatPassThrough) {
 TEST(Jsonata, PositionsOfAConstructedArray) {
   EXPECT_EQ(shown("[5,6,7]#$i[$i > 0].($ * 10 + $i)"), "[61,72]");
   EXPECT_EQ(shown("[[1],2,[3,4]]#$i.$i"), "[0,1,2]");
+  EXPECT_EQ(shown("['a','b'][[0]].($ & '!')"), R"("a!")");
 }
 
 TEST(Jsonata, StepFunctionsOwnFunctions) {

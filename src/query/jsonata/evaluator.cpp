@@ -408,6 +408,7 @@ Value Evaluator::path(const Node& node, const Value& input, const FramePtr& env)
     Value result;
     if (i == 0 && s.constructed && !s.tuple) {
       result = evaluate(s, at, env);
+      if (!result.undefined() && !result.is_array()) result = Value(sequence_of(std::move(result)));  // a predicate left one item
     } else if (tuples) {
       bindings = tuple_step(s, at, bindings, env);
     } else {
