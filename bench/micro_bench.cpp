@@ -83,15 +83,29 @@ class NoCloud final : public cloud::Cloud {
   Task<cloud::Reply> call(cloud::Call) override { co_return Json(Json::Object{}); }
 };
 
+// An engine in memory, and its one machine.
+struct Engine {
+  VirtualClock clock{Instant{}};
+  SeededEntropy entropy{1};
+  std::unique_ptr<store::Store> store = store::open_memory();
+  engine::Loop loop{clock, entropy};
+  engine::Ledger ledger{*store, loop, engine::Ledger::Mode::inline_commits};
+  NoCloud cloud;
+  engine::Executions executions{loop, ledger, cloud};
+  void start(const std::shared_ptr<const asl::Machine>& machine, const std::string& name, const std::string& text, const Json& input) {
+    executions.start({.arn = "arn:aws:states:us-west-2:1:stateMachine:M",
+                      .name = "M",
+                      .role_arn = "r",
+                      .region = "us-west-2",
+                      .revision = "1",
+                      .machine = machine},
+                     name, text, input);
+  }
+};
+
 // Whole executions in memory: journal, history and records in the store.
 void executions_in_memory(benchmark::State& state) {
-  VirtualClock clock{Instant{}};
-  SeededEntropy entropy(1);
-  const auto store = store::open_memory();
-  engine::Loop loop(clock, entropy);
-  engine::Ledger ledger(*store, loop, engine::Ledger::Mode::inline_commits);
-  NoCloud cloud;
-  engine::Executions executions(loop, ledger, cloud);
+  Engine engine;
   const auto machine =
       asl::compile_text(
           R"({"StartAt":"A","States":{"A":{"Type":"Pass","Next":"B"},"B":{"Type":"Pass","Next":"C"},"C":{"Type":"Pass","Next":"D"},"D":{"Type":"Pass","Next":"E"},"E":{"Type":"Pass","End":true}}})")
@@ -99,16 +113,10 @@ void executions_in_memory(benchmark::State& state) {
   const Json input = *Json::parse(kEvent);
   std::int64_t n = 0;
   for (auto _ : state) {
-    executions.start({.arn = "arn:aws:states:us-west-2:1:stateMachine:M",
-                      .name = "M",
-                      .role_arn = "r",
-                      .region = "us-west-2",
-                      .revision = "1",
-                      .machine = machine},
-                     std::to_string(n++), kEvent, input);
-    if (n % 64 == 0) loop.settle();
+    engine.start(machine, std::to_string(n++), kEvent, input);
+    if (n % 64 == 0) engine.loop.settle();
   }
-  loop.settle();
+  engine.loop.settle();
   state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()));
 }
 BENCHMARK(executions_in_memory)->Iterations(20'000);
@@ -152,13 +160,7 @@ BENCHMARK(jsonata_parse_expression);
 
 // A Map over 1,000 items, Pass inside, in memory with its whole history: `range` 0 inline, 1 distributed (Express children).
 void map_thousand(benchmark::State& state) {
-  VirtualClock clock{Instant{}};
-  SeededEntropy entropy(1);
-  const auto store = store::open_memory();
-  engine::Loop loop(clock, entropy);
-  engine::Ledger ledger(*store, loop, engine::Ledger::Mode::inline_commits);
-  NoCloud cloud;
-  engine::Executions executions(loop, ledger, cloud);
+  Engine engine;
   const std::string config = state.range(0) ? R"("ProcessorConfig":{"Mode":"DISTRIBUTED","ExecutionType":"EXPRESS"},)" : "";
   const auto machine = asl::compile_text(R"({"StartAt":"M","States":{"M":{"Type":"Map","ItemProcessor":{)" + config +
                                          R"("StartAt":"P","States":{"P":{"Type":"Pass","End":true}}},"End":true}}})")
@@ -169,15 +171,9 @@ void map_thousand(benchmark::State& state) {
   std::int64_t n = 0;
   for (auto _ : state) {
     const std::string name = std::to_string(n++);
-    executions.start({.arn = "arn:aws:states:us-west-2:1:stateMachine:M",
-                      .name = "M",
-                      .role_arn = "r",
-                      .region = "us-west-2",
-                      .revision = "1",
-                      .machine = machine},
-                     name, text + "]", input);
-    loop.settle();
-    if ((*executions.find("arn:aws:states:us-west-2:1:execution:M:" + name))["status"].string_or() != "SUCCEEDED")
+    engine.start(machine, name, text + "]", input);
+    engine.loop.settle();
+    if ((*engine.executions.find("arn:aws:states:us-west-2:1:execution:M:" + name))["status"].string_or() != "SUCCEEDED")
       state.SkipWithError("it did not succeed");
   }
   state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()));

@@ -178,6 +178,19 @@ TEST_F(SchedulerTest, DestinationsAreCalledWithTheirConnections) {
   EXPECT_GT(tried, 3U);
   w.advance(std::chrono::minutes(30));
   EXPECT_EQ(w.outbox.requests.size(), tried) << "delivered, and not again";
+  // A delivery under way when the process dies is made again, once.
+  w.outbox.answers = false;
+  w.must("events", "PutEvents", R"({"Entries":[{"Source":"shop","DetailType":"t","Detail":"{\"n\":9}"}]})");
+  w.world->loop.settle();
+  ASSERT_EQ(w.outbox.requests.size(), tried + 1);
+  w.outbox.answers = true;
+  w.restart();
+  w.world->loop.settle();
+  ASSERT_EQ(w.outbox.requests.size(), tried + 2);
+  EXPECT_EQ(w.outbox.requests.back().second.body, R"({"n":9})");
+  w.restart();
+  w.world->loop.settle();
+  EXPECT_EQ(w.outbox.requests.size(), tried + 2);
   // The same connection serves a state machine's HTTP task.
   const std::string machine(
       w.must(

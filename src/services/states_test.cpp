@@ -256,6 +256,12 @@ TEST_F(StatesTest, OneStateIsTestedAlone) {
             R"x({"input":"{\"a\":{\"b\":1}}"})x");
   EXPECT_EQ(pass["status"].string_or(), "SUCCEEDED");
   EXPECT_EQ(pass["nextState"].string_or(), "Elsewhere");
+  for (const char* field : {"errorCausedByState", "mapIterationFailureCount"}) {
+    const auto unbuilt =
+        test(R"({"Type":"Pass","End":true})", std::string(R"({"input":"{}","stateConfiguration":{")") + field + R"(":1}})");
+    ASSERT_FALSE(unbuilt) << field;
+    EXPECT_EQ(unbuilt.error().code, "ValidationException");
+  }
   EXPECT_EQ(pass["output"].string_or(), R"x({"b":1})x");
   EXPECT_EQ(pass["inspectionData"]["afterInputPath"].string_or(), R"x({"b":1})x");
   EXPECT_EQ(pass["inspectionData"]["afterResultPath"].string_or(), R"x({"a":{"b":1},"r":{"b":1}})x");

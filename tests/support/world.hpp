@@ -6,11 +6,15 @@
 
 namespace snapward::support {
 
-// Keeps what leaves; answers HTTP with `status`.
+// Keeps what leaves; answers HTTP with `status`, or never.
 class Outbox final : public services::Outbound {
  public:
   Task<std::expected<wire::HttpResponse, std::string>> http(std::string url, wire::HttpRequest request) override {
     requests.emplace_back(std::move(url), std::move(request));
+    if (!answers) {
+      const Future<bool> never;
+      co_await never;
+    }
     if (status == 0) co_return std::unexpected(std::string("no connection"));
     wire::HttpResponse response;
     response.status = status;
@@ -20,6 +24,7 @@ class Outbox final : public services::Outbound {
     mails.push_back(to + " | " + subject + " | " + body);
   }
   int status = 200;
+  bool answers = true;
   std::vector<std::pair<std::string, wire::HttpRequest>> requests;
   std::vector<std::string> mails;
 };

@@ -145,6 +145,7 @@ struct Function {
   bool thunk = false;
 };
 
+void append_utf8(std::string& out, char32_t c);
 // JavaScript's text of a number: 1e21 is "1e+21", 0.000001 stays.
 std::string number_text(double value);
 std::string type_of(const Value& value);

@@ -19,6 +19,13 @@ bool is_plain_name(std::string_view name) {
     return std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' || c == '_';
   });
 }
+std::expected<void, cloud::Error> check_name(const std::string& name) {
+  if (is_plain_name(name)) return {};
+  return bad_input(
+      fmt::format("1 validation error detected: Value '{}' at 'name' failed to satisfy constraint: Member must satisfy regular "
+                  "expression pattern: [\\.\\-_A-Za-z0-9]+",
+                  name));
+}
 
 // A connection as DescribeConnection shows it: without passwords, keys and secret values.
 Json without_secrets(const Json& connection) {
@@ -139,11 +146,7 @@ void Events::register_destinations() {
 Reply Events::put_connection(const Call& call, bool fresh) {
   const Json& in = call.input;
   const std::string name(in["Name"].string_or());
-  if (!is_plain_name(name))
-    return bad_input(
-        fmt::format("1 validation error detected: Value '{}' at 'name' failed to satisfy constraint: Member must satisfy regular "
-                    "expression pattern: [\\.\\-_A-Za-z0-9]+",
-                    name));
+  if (const auto good = check_name(name); !good) return std::unexpected(good.error());
   const auto known = connections_.find({call.region, name});
   if (fresh && known != connections_.end())
     return cloud::error("ResourceAlreadyExistsException", fmt::format("Connection {} already exists.", name));
@@ -181,11 +184,7 @@ Reply Events::put_connection(const Call& call, bool fresh) {
 Reply Events::put_destination(const Call& call, bool fresh) {
   const Json& in = call.input;
   const std::string name(in["Name"].string_or());
-  if (!is_plain_name(name))
-    return bad_input(
-        fmt::format("1 validation error detected: Value '{}' at 'name' failed to satisfy constraint: Member must satisfy regular "
-                    "expression pattern: [\\.\\-_A-Za-z0-9]+",
-                    name));
+  if (const auto good = check_name(name); !good) return std::unexpected(good.error());
   const auto known = destinations_.find({call.region, name});
   if (fresh && known != destinations_.end())
     return cloud::error("ResourceAlreadyExistsException", fmt::format("An api-destination '{}' already exists.", name));

@@ -3,11 +3,10 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
-#include <cmath>
-
 #include "base/arn.hpp"
 #include "base/text.hpp"
 #include "events/transform.hpp"
+#include "services/delivery.hpp"
 
 namespace snapward::services::events {
 
@@ -18,9 +17,7 @@ using snapward::events::Schedule;
 
 constexpr std::size_t kMaxEntries = 10;            // of one PutEvents
 constexpr std::size_t kMaxEntryBytes = 1'048'576;  // since 2026-01; 256 KB before
-constexpr std::int64_t kMaxRetries = 185;
-constexpr std::int64_t kMaxAgeSeconds = 86'400;
-constexpr std::size_t kMaxTargets = 5;  // of a rule
+constexpr std::size_t kMaxTargets = 5;             // of a rule
 
 std::string row_key(const std::string& region, const std::string& bus, const std::string& rule) { return region + '/' + bus + '/' + rule; }
 
@@ -676,30 +673,25 @@ void Events::attempt(Delivery d) {
   }
   auto call = call_for(d);
   if (!call) return bury(d, call.error(), "");
-  env_.loop.spawn(env_.cloud->call(*std::move(call)), [this, d = std::move(d)](const Reply& reply) mutable {
+  // The answer comes from outside, after the event's commit: until then a row keeps the delivery through a restart.
+  const bool outside = call->operation == "InvokeApiDestination";
+  if (outside && d.attempts == 0) save("deliveries", d.id, d.to_row());
+  env_.loop.spawn(env_.cloud->call(*std::move(call)), [this, outside, d = std::move(d)](const Reply& reply) mutable {
     // The execution of this event is there already: it was delivered before.
     const bool done = reply || reply.error().code == "ExecutionAlreadyExists";
     if (!done) return failed(std::move(d), reply.error());
     ++counts_.delivered;
-    if (d.attempts > 0) drop("deliveries", d.id);
+    if (outside || d.attempts > 0) drop("deliveries", d.id);
   });
 }
 
 void Events::failed(Delivery d, const cloud::Error& error) {
-  const cloud::Kind kind = cloud::kind_of(error);
-  if (kind == cloud::Kind::not_found || kind == cloud::Kind::denied || kind == cloud::Kind::invalid) return bury(d, error, "");
-  const Json& policy = d.target["RetryPolicy"];
-  const std::int64_t most = policy["MaximumRetryAttempts"].integer_or(kMaxRetries),
-                     age = policy["MaximumEventAgeInSeconds"].integer_or(kMaxAgeSeconds);
-  if (d.attempts >= most) return bury(d, error, "MaximumRetryAttempts");
-  // Exponential with jitter, from one second to ten minutes.
-  const double seconds = std::min(600.0, std::pow(2.0, static_cast<double>(d.attempts))) * (0.5 + 0.5 * env_.loop.entropy().unit());
-  const Duration delay(static_cast<std::int64_t>(seconds * 1000));
-  if (env_.loop.now() + delay - d.first > std::chrono::seconds(age)) return bury(d, error, "MaximumEventAgeInSeconds");
+  const NextAttempt next = next_attempt(env_, d.target, error, d.attempts, d.first);
+  if (!next.delay) return bury(d, error, next.exhausted);
   ++d.attempts;
   ++counts_.retried;
   save("deliveries", d.id, d.to_row());
-  env_.loop.after(delay, [this, d = std::move(d)] { attempt(d); });
+  env_.loop.after(*next.delay, [this, d = std::move(d)] { attempt(d); });
 }
 
 void Events::metrics(Metrics& m) const {
@@ -719,26 +711,17 @@ void Events::bury(const Delivery& d, const cloud::Error& error, const char* exha
   drop("deliveries", d.id);
   spdlog::warn("rule {}: the event {} could not be delivered to {}: {}", d.rule_name, d.event["id"].string_or(),
                d.target["Arn"].string_or(), error.message);
-  const auto queue = Arn::parse(d.target["DeadLetterConfig"]["Arn"].string_or());
-  if (!queue || queue->service != "sqs") return;
-  const auto attribute = [](std::string value) { return Json::object({{"DataType", "String"}, {"StringValue", std::move(value)}}); };
-  Json::Object attributes{{"RULE_ARN", attribute(d.rule_arn)},
-                          {"TARGET_ARN", attribute(std::string(d.target["Arn"].string_or()))},
-                          {"ERROR_MESSAGE", attribute(error.message)},
-                          {"RETRY_ATTEMPTS", attribute(std::to_string(d.attempts))}};
+  std::vector<std::pair<std::string, std::string>> attributes{{"RULE_ARN", d.rule_arn},
+                                                              {"TARGET_ARN", std::string(d.target["Arn"].string_or())},
+                                                              {"ERROR_MESSAGE", error.message},
+                                                              {"RETRY_ATTEMPTS", std::to_string(d.attempts)}};
   const cloud::Kind kind = cloud::kind_of(error);
-  attributes.set("ERROR_CODE", attribute(kind == cloud::Kind::not_found   ? "NO_RESOURCE"
-                                         : kind == cloud::Kind::denied    ? "NO_PERMISSIONS"
-                                         : kind == cloud::Kind::throttled ? "THROTTLING"
-                                                                          : "SDK_CLIENT_ERROR"));
-  if (*exhausted) attributes.set("EXHAUSTED_RETRY_CONDITION", attribute(exhausted));
-  env_.loop.spawn(env_.cloud->call({"sqs", queue->region, "SendMessage",
-                                    Json::object({{"QueueUrl", fmt::format("{}/{}/{}", env_.base_url, queue->account, queue->resource)},
-                                                  {"MessageBody", d.event.dump()},
-                                                  {"MessageAttributes", std::move(attributes)}})}),
-                  [](const Reply& reply) {
-                    if (!reply) spdlog::warn("a dead letter could not be queued: {}", reply.error().message);
-                  });
+  attributes.emplace_back("ERROR_CODE", kind == cloud::Kind::not_found   ? "NO_RESOURCE"
+                                        : kind == cloud::Kind::denied    ? "NO_PERMISSIONS"
+                                        : kind == cloud::Kind::throttled ? "THROTTLING"
+                                                                         : "SDK_CLIENT_ERROR");
+  if (*exhausted) attributes.emplace_back("EXHAUSTED_RETRY_CONDITION", exhausted);
+  send_dead_letter(env_, d.target, d.event.dump(), std::move(attributes));
 }
 
 }  // namespace snapward::services::events

@@ -3,18 +3,14 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
-#include <cmath>
-
 #include "base/arn.hpp"
 #include "base/text.hpp"
+#include "services/delivery.hpp"
 #include "wire/model.hpp"
 
 namespace snapward::services::scheduler {
 
 namespace {
-
-constexpr std::int64_t kMaxRetries = 185;
-constexpr std::int64_t kMaxAgeSeconds = 86'400;
 
 std::unexpected<cloud::Error> bad_input(std::string message) { return cloud::error("ValidationException", std::move(message)); }
 std::string row_key(const std::string& region, const std::string& group, const std::string& name) {
@@ -204,9 +200,9 @@ std::expected<void, cloud::Error> Scheduler::check(const Call& call, Schedule& s
   if (!Arn::parse(target["RoleArn"].string_or()))
     return bad_input(fmt::format("Provided RoleArn is not in correct format: {}", target["RoleArn"].string_or()));
   const Json& retry = target["RetryPolicy"];
-  if (retry["MaximumRetryAttempts"].integer_or(0) > kMaxRetries || retry["MaximumRetryAttempts"].integer_or(0) < 0)
+  if (retry["MaximumRetryAttempts"].integer_or(0) > kMaxDeliveryRetries || retry["MaximumRetryAttempts"].integer_or(0) < 0)
     return bad_input("RetryPolicy.MaximumRetryAttempts must be from 0 to 185.");
-  if (const std::int64_t age = retry["MaximumEventAgeInSeconds"].integer_or(60); age < 60 || age > kMaxAgeSeconds)
+  if (const std::int64_t age = retry["MaximumEventAgeInSeconds"].integer_or(60); age < 60 || age > kMaxDeliveryAgeSeconds)
     return bad_input("RetryPolicy.MaximumEventAgeInSeconds must be from 60 to 86400.");
   for (const char* kind : {"EcsParameters", "KinesisParameters", "SageMakerPipelineParameters"})
     if (target.find(kind)) return bad_input(fmt::format("Targets with {} are not supported by Snapward's local cloud.", kind));
@@ -415,17 +411,8 @@ void Scheduler::attempt(Invocation i) {
 }
 
 void Scheduler::failed(Invocation i, const cloud::Error& error) {
-  const cloud::Kind kind = cloud::kind_of(error);
-  const bool hopeless = kind == cloud::Kind::not_found || kind == cloud::Kind::denied || kind == cloud::Kind::invalid;
-  const Json& policy = i.target["RetryPolicy"];
-  const double seconds = std::min(600.0, std::pow(2.0, static_cast<double>(i.attempts))) * (0.5 + 0.5 * env_.loop.entropy().unit());
-  const Duration delay(static_cast<std::int64_t>(seconds * 1000));
-  const char* exhausted = "";
-  if (i.attempts >= policy["MaximumRetryAttempts"].integer_or(kMaxRetries))
-    exhausted = "MaximumRetryAttempts";
-  else if (env_.loop.now() + delay - i.first > std::chrono::seconds(policy["MaximumEventAgeInSeconds"].integer_or(kMaxAgeSeconds)))
-    exhausted = "MaximumEventAgeInSeconds";
-  if (!hopeless && !*exhausted) {
+  const NextAttempt next = next_attempt(env_, i.target, error, i.attempts, i.first);
+  if (next.delay) {
     ++i.attempts;
     save("invocations", i.id,
          Json::object({{"schedule", i.schedule_arn},
@@ -434,29 +421,20 @@ void Scheduler::failed(Invocation i, const cloud::Error& error) {
                        {"scheduled", i.scheduled.time_since_epoch().count()},
                        {"first", i.first.time_since_epoch().count()},
                        {"attempts", i.attempts}}));
-    env_.loop.after(delay, [this, i = std::move(i)] { attempt(i); });
+    env_.loop.after(*next.delay, [this, i = std::move(i)] { attempt(i); });
     return;
   }
   drop("invocations", i.id);
   spdlog::warn("schedule {}: {} could not be called: {}", i.schedule_arn, i.target["Arn"].string_or(), error.message);
-  const auto queue = Arn::parse(i.target["DeadLetterConfig"]["Arn"].string_or());
-  if (!queue || queue->service != "sqs") return;
-  const auto attribute = [](std::string value) { return Json::object({{"DataType", "String"}, {"StringValue", std::move(value)}}); };
-  Json::Object attributes{{"SCHEDULE_ARN", attribute(i.schedule_arn)},
-                          {"TARGET_ARN", attribute(std::string(i.target["Arn"].string_or()))},
-                          {"ERROR_CODE", attribute(error.code)},
-                          {"ERROR_MESSAGE", attribute(error.message)},
-                          {"EXECUTION_TIME", attribute(iso_seconds(env_.loop.now()))},
-                          {"SCHEDULED_TIME", attribute(iso_seconds(i.scheduled))},
-                          {"RETRY_ATTEMPTS", attribute(std::to_string(i.attempts))}};
-  if (*exhausted) attributes.set("EXHAUSTED_RETRY_CONDITION", attribute(exhausted));
-  env_.loop.spawn(env_.cloud->call({"sqs", queue->region, "SendMessage",
-                                    Json::object({{"QueueUrl", fmt::format("{}/{}/{}", env_.base_url, queue->account, queue->resource)},
-                                                  {"MessageBody", i.target["Input"].string_or("{}")},
-                                                  {"MessageAttributes", std::move(attributes)}})}),
-                  [](const Reply& reply) {
-                    if (!reply) spdlog::warn("a dead letter could not be queued: {}", reply.error().message);
-                  });
+  std::vector<std::pair<std::string, std::string>> attributes{{"SCHEDULE_ARN", i.schedule_arn},
+                                                              {"TARGET_ARN", std::string(i.target["Arn"].string_or())},
+                                                              {"ERROR_CODE", error.code},
+                                                              {"ERROR_MESSAGE", error.message},
+                                                              {"EXECUTION_TIME", iso_seconds(env_.loop.now())},
+                                                              {"SCHEDULED_TIME", iso_seconds(i.scheduled)},
+                                                              {"RETRY_ATTEMPTS", std::to_string(i.attempts)}};
+  if (*next.exhausted) attributes.emplace_back("EXHAUSTED_RETRY_CONDITION", next.exhausted);
+  send_dead_letter(env_, i.target, std::string(i.target["Input"].string_or("{}")), std::move(attributes));
 }
 
 }  // namespace snapward::services::scheduler

@@ -86,6 +86,9 @@ std::expected<Json, cloud::Error> check_context(const Json& in) {
 
 Task<Reply> States::test_state(Call call) {
   const Json& in = call.input;
+  for (const char* field : {"errorCausedByState", "mapIterationFailureCount"})
+    if (in["stateConfiguration"].find(field))
+      co_return bad_input(fmt::format("TestState's stateConfiguration.{} is not supported by Snapward's local cloud.", field));
   const auto definition = Json::parse(in["definition"].string_or());
   if (!definition || !definition->is_object())
     co_return cloud::error("InvalidDefinition",
