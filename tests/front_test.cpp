@@ -19,7 +19,7 @@ class FrontTest : public testing::Test {
  protected:
   void start(FrontOptions options = {}) {
     world_ =
-        std::make_unique<cli::World>(clock_, entropy_, *store_, engine::Ledger::Mode::background_commits, outbox_, LocalCloudOptions{});
+        std::make_unique<world::World>(clock_, entropy_, *store_, engine::Ledger::Mode::background_commits, outbox_, LocalCloudOptions{});
     front_ = std::make_unique<Front>(world_->loop, world_->ledger, world_->cloud, std::move(options));
     auto server = net::Server::listen(
         {.address = "127.0.0.1", .port = 0, .refusal = Front::refusal},
@@ -59,7 +59,7 @@ class FrontTest : public testing::Test {
   SeededEntropy entropy_{3};
   support::Outbox outbox_;
   std::unique_ptr<store::Store> store_ = store::open_memory();
-  std::unique_ptr<cli::World> world_;
+  std::unique_ptr<world::World> world_;
   std::unique_ptr<Front> front_;
   std::unique_ptr<net::Server> server_;
   std::unique_ptr<net::Client> client_ = net::Client::create();

@@ -6,8 +6,12 @@ namespace snapward::cli {
 
 void add_serve(CLI::App& app, int& exit_code);
 void add_demo(CLI::App& app, int& exit_code);
+void add_simulate(CLI::App& app, int& exit_code);
 void add_validate(CLI::App& app, int& exit_code);
 void add_executions(CLI::App& app, int& exit_code);
 void add_events(CLI::App& app, int& exit_code);
+
+// What was built: an abbreviated commit, "-dirty" behind it when it was changed.
+const char* commit();
 
 }  // namespace snapward::cli

@@ -11,11 +11,12 @@ int main(int argc, char** argv) {
       "  snapward executions show ARN           what an execution did, a line a state\n"
       "  snapward events tail                   watch a bus");
   app.require_subcommand(1);
-  app.set_version_flag("--version", "snapward " SNAPWARD_VERSION);
+  app.set_version_flag("--version", std::string("snapward " SNAPWARD_VERSION " (") + snapward::cli::commit() + ")");
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %^%l%$ %v", spdlog::pattern_time_type::utc);
   int exit_code = 0;
   snapward::cli::add_serve(app, exit_code);
   snapward::cli::add_demo(app, exit_code);
+  snapward::cli::add_simulate(app, exit_code);
   snapward::cli::add_validate(app, exit_code);
   snapward::cli::add_executions(app, exit_code);
   snapward::cli::add_events(app, exit_code);

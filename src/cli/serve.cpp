@@ -11,11 +11,11 @@
 #include <thread>
 
 #include "cli/commands.hpp"
-#include "cli/world.hpp"
 #include "net/client.hpp"
 #include "net/server.hpp"
 #include "services/front.hpp"
 #include "services/regions.hpp"
+#include "world/world.hpp"
 
 namespace snapward::cli {
 
@@ -80,7 +80,7 @@ Instant last_time(store::Store& store) {
   const auto at = row && *row ? parse_iso(**row) : std::nullopt;
   return at.value_or(Instant{});
 }
-void keep_time(World& world, double scale) {
+void keep_time(world::World& world, double scale) {
   world.ledger.put(kClockTable, "now", iso_millis(world.loop.now()));
   world.loop.after(Duration(static_cast<std::int64_t>(1000 * scale)), [&world, scale] { keep_time(world, scale); });
 }
@@ -153,7 +153,7 @@ int serve(const Options& o) {
 
   std::unique_ptr<NetOutbound> outbound = std::make_unique<NetOutbound>(loop, mailbox);
   const auto mode = o.in_memory ? engine::Ledger::Mode::inline_commits : engine::Ledger::Mode::background_commits;
-  World world(clock, entropy, *store, mode, *outbound, std::move(cloud_options));
+  world::World world(clock, entropy, *store, mode, *outbound, std::move(cloud_options));
   loop = &world.loop;
   world.cloud.executions().set_mocks(std::move(mocks));
   front_options.metrics = [&world] { return world.cloud.metrics(); };

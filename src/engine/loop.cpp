@@ -83,13 +83,17 @@ void Loop::settle() {
   }
 }
 
+bool Loop::step(VirtualClock& clock, Instant until) {
+  if (turn()) return true;
+  const bool due = has_timers() && next_timer() <= until;
+  const Instant next = due ? next_timer() : until;
+  if (next > clock.now()) clock.set(next);
+  return due;
+}
+
 void Loop::advance_to(VirtualClock& clock, Instant until) {
-  settle();
-  while (has_timers() && next_timer() <= until) {
-    if (next_timer() > clock.now()) clock.set(next_timer());
-    settle();
+  while (step(clock, until)) {
   }
-  clock.set(until);
 }
 
 }  // namespace snapward::engine

@@ -52,6 +52,8 @@ class Loop {
   void run();
   void stop();
 
+  // Virtual time only. One turn, or one jump to the next timer; false when nothing is left up to `until` and the clock stands there.
+  bool step(VirtualClock& clock, Instant until);
   // Virtual time only. Runs all that is due up to `until` and leaves the clock there.
   void advance_to(VirtualClock& clock, Instant until);
   // Runs what is ready now, without moving time.

@@ -13,6 +13,7 @@ void Audit::refresh(const std::string& region) {
   for (cloud::Snapshot& s : inspect_(region)) {
     const bool ours = region == settings_.dr_region ? !s.tag(tags::kSource).empty() : ours_(s);
     if (s.state == "error" && ours) errors_[s.id] = region;
+    if (s.completed() && region == settings_.dr_region) copied_.insert(s.tag(tags::kSource));
     const std::string id = s.id;
     known[id] = std::move(s);
   }
@@ -43,6 +44,7 @@ void Audit::witness(const cloud::Call& call, const cloud::Reply& reply) {
       if (foreign(call.region, std::string(id.string_or())))
         breach(7, fmt::format("{} in {} is not ours, and was tagged", id.string_or(), call.region));
     }
+  if (call.operation == "CreateTags" && reply) confirmed(call);
   if (call.operation == "CopySnapshot") {
     const std::string id(call.input["SourceSnapshotId"].string_or()), from(call.input["SourceRegion"].string_or());
     if (foreign(from, id)) breach(7, fmt::format("{} in {} is not ours, and was copied", id, from));
@@ -54,6 +56,17 @@ void Audit::witness(const cloud::Call& call, const cloud::Reply& reply) {
   }
   refresh(settings_.primary_region);
   if (!settings_.dr_region.empty()) refresh(settings_.dr_region);
+}
+
+// Somebody says that a copy is complete: it must have been seen so.
+void Audit::confirmed(const cloud::Call& call) {
+  const cloud::Tags given = cloud::tags_of(call.input["Tags"]);
+  const auto state = given.find(tags::kCopyState);
+  if (state == given.end() || state->second != "completed") return;
+  refresh(settings_.dr_region);
+  for (const Json& id : call.input["Resources"].items())
+    if (const std::string source = fmt::format("{}/{}", call.region, id.string_or()); !copied_.contains(source))
+      breach(4, fmt::format("{} counts as copied, but no complete copy of it was ever there", source));
 }
 
 // known_ still shows the world before.

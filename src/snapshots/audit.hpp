@@ -4,7 +4,8 @@
 //   1 counts      only completed snapshots push others out
 //   2 unconfirmed the newest snapshot without a confirmed copy is not deleted
 //   3 once        no source has two copies that are not in error
-//   4 copied      every managed snapshot gets its copy, throttled or not; what could not be copied was told
+//   4 copied      every managed snapshot gets its copy, throttled or not, and counts as copied only when that was complete; what could
+//                 not be copied was told
 //   5 undeletable one snapshot that cannot be deleted does not stop the others
 //   6 told        every failed snapshot or copy of ours was told by SNS, and its execution is not green
 //   7 untouched   what was not selected is neither tagged, copied nor deleted
@@ -49,6 +50,7 @@ class Audit {
 
  private:
   void refresh(const std::string& region);
+  void confirmed(const cloud::Call& call);
   void deleted(const std::string& region, const std::string& id);
   void breach(int invariant, std::string what) { breaches_[invariant].push_back(std::move(what)); }
   [[nodiscard]] bool foreign(const std::string& region, const std::string& id) const;
@@ -60,6 +62,7 @@ class Audit {
   std::map<int, std::vector<std::string>> breaches_;
   std::size_t deletions_ = 0, copies_ = 0, refused_deletions_ = 0, touched_ = 0;
   std::set<std::string> undeletable_;
+  std::set<std::string> copied_;               // sources ("region/id") of which a complete copy was seen
   std::map<std::string, std::string> errors_;  // snapshot of ours seen in error → region
   std::vector<std::string> told_;              // messages published
 };

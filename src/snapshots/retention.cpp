@@ -24,7 +24,8 @@ std::vector<Decision> retain(std::vector<Candidate> candidates, std::int64_t ret
       continue;
     }
     ++counted;
-    const bool unconfirmed = c.copy == CopyState::none || c.copy == CopyState::failed || c.copy == CopyState::in_progress;
+    // One that is being copied stays for itself and shields no other: what reads as in progress may be confirmed already.
+    const bool unconfirmed = c.copy == CopyState::none || c.copy == CopyState::failed;
     const bool newest_unconfirmed = unconfirmed && !std::exchange(newest_unconfirmed_seen, newest_unconfirmed_seen || unconfirmed);
     if (counted <= retention)
       plan.push_back({c.id, true, retention == 1 ? "the newest" : fmt::format("one of the {} newest", retention)});

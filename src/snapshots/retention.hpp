@@ -2,7 +2,7 @@
 //
 // Guarantees (each a test):
 //   only completed snapshots count; a pending one or one in error neither pushes out a good one nor is deleted
-//   a snapshot whose copy is not confirmed stays while it is the newest one without a confirmed copy
+//   a snapshot without a confirmed copy stays while no newer one is without (one that is being copied does not count as without)
 //   a snapshot that is being copied stays until the copy is over
 //   what is not ours never enters: the caller passes only snapshots that carry our tag
 #pragma once

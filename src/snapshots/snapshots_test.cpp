@@ -44,6 +44,13 @@ TEST(Retention, WhatIsBeingCopiedStays) {
             "+snap-3 +snap-2 +snap-1");
 }
 
+// What reads as being copied may be confirmed by now: an older one whose copy failed was deleted on the strength of it (simulator, seed
+// 1070).
+TEST(Retention, WhatIsBeingCopiedShieldsNoOther) {
+  EXPECT_EQ(plan({taken(3), taken(2, "completed", CopyState::in_progress), taken(1, "completed", CopyState::failed)}, 2),
+            "+snap-3 +snap-2 +snap-1");
+}
+
 TEST(Retention, TheOrderOfTheInputDoesNotMatter) {
   std::vector<Candidate> all;
   for (int i = 0; i < 8; ++i) all.push_back(taken(i, i % 3 ? "completed" : "error", i % 2 ? CopyState::none : CopyState::confirmed));

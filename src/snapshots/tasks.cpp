@@ -16,6 +16,11 @@ namespace {
 // A copy that failed is tried again this often within this time; then people must look (a key that is not accessible stays so).
 constexpr std::size_t kMaxCopyAttempts = 3;
 constexpr Duration kCopyAttemptsWithin = std::chrono::hours(6);
+// EC2 may not show a copy yet when one looks for it at once; within this time one goes by what one did oneself. The workflow waits as
+// long before it looks again after an answer was lost.
+constexpr Duration kCopySettles = std::chrono::seconds(15);
+// An announced snapshot that EC2 does not show for this long is gone.
+constexpr Duration kVisibleAfter = std::chrono::minutes(1);
 // A snapshot this old that nothing has dealt with was not announced, or its workflow died.
 constexpr Duration kReconcileAfter = std::chrono::minutes(30);
 // Decisions listed in a task's output: enough for people, small against the 256 KiB of a state.
@@ -39,8 +44,16 @@ std::unexpected<TaskError> bad_input(std::string message) {
 
 struct Announcement {  // what an "EBS Snapshot Notification" says
   std::string event, region, snapshot_id, source, started;
+  Instant at;  // when it was said
   bool failed = false;
 };
+
+// Whether a copy was begun is not known, and EC2 must be given time to show it.
+std::unexpected<TaskError> unsettled(const CopyOrigin& origin) {
+  return std::unexpected(
+      TaskError{"Snapward.CopyUnsettled",
+                fmt::format("The answer to the copy of {} was lost; it is looked for once EC2 would show it", origin.snapshot_id)});
+}
 
 std::expected<Announcement, TaskError> read_event(const Json& event) {
   const Json& detail = event["detail"];
@@ -51,11 +64,18 @@ std::expected<Announcement, TaskError> read_event(const Json& event) {
                       .snapshot_id = snapshot->id,
                       .source = std::string(detail["source"].string_or()),
                       .started = std::string(detail["startTime"].string_or()),
+                      .at = parse_iso(event["time"].string_or()).value_or(Instant{}),
                       .failed = detail["result"].string_or() != "succeeded"};
 }
 
 Json not_selected(const Announcement& a, const std::string& reason) {
   return Json::object({{"selected", false}, {"failed", false}, {"reason", reason}, {"snapshotId", a.snapshot_id}, {"region", a.region}});
+}
+
+// Announced, but not to be seen: EC2 may show a snapshot later than EBS tells of its end. Only after a while it is really gone.
+TaskResult gone(const Announcement& a, Instant now) {
+  if (now - a.at >= kVisibleAfter) return not_selected(a, "it does not exist any more");
+  return std::unexpected(TaskError{"Snapward.Unavailable", fmt::format("{} was announced, and EC2 does not show it yet", a.snapshot_id)});
 }
 
 // Failed for us: the event said so, or the snapshot itself does. Marked, so that the reconciler need not bring it up again.
@@ -104,7 +124,7 @@ Task<TaskResult> Tasks::tag_snapshot(Json input) {
   if (!a) co_return std::unexpected(a.error());
   const auto snapshot = co_await cloud::find_snapshot(cloud_, a->region, a->snapshot_id);
   if (!snapshot) co_return failure(snapshot.error());
-  if (!*snapshot) co_return not_selected(*a, "it does not exist any more");
+  if (!*snapshot) co_return gone(*a, clock_.now());
   const cloud::Snapshot& s = **snapshot;
 
   const auto volume = co_await cloud::volume_tags(cloud_, a->region, s.volume_id);
@@ -122,6 +142,7 @@ Task<TaskResult> Tasks::tag_snapshot(Json input) {
   }
   co_return Json::object({{"selected", true},
                           {"failed", false},
+                          {"copy", !settings->dr_region.empty() && settings->dr_region != a->region},
                           {"reason", selection.reason},
                           {"snapshotId", s.id},
                           {"volumeId", s.volume_id},
@@ -170,8 +191,14 @@ Task<TaskResult> Tasks::copy_alone(Json input) {
   if ((*source)->tag(tags::kCopyState) == "completed" && marked_copy.starts_with(to + '/'))
     co_return Json::object({{"copyId", marked_copy.substr(to.size() + 1)}, {"drRegion", to}, {"made", false}});
 
-  // Look before acting: CopySnapshot takes no client token, so the tag given at creation is the key.
+  // Look before acting: CopySnapshot takes no client token, so the tag given at creation is the key. A look too soon sees nothing.
   const std::string key = origin.region + '/' + origin.snapshot_id;
+  std::erase_if(asked_, [now = clock_.now()](const auto& entry) { return now - entry.second.at >= kCopySettles; });
+  std::string just_asked_for;
+  if (const auto asked = asked_.find(key + '>' + to); asked != asked_.end()) {
+    if (asked->second.copy_id.empty()) co_return unsettled(origin);
+    just_asked_for = asked->second.copy_id;
+  }
   const auto known = co_await cloud::describe_snapshots(cloud_, to, {{std::string("tag:") + tags::kSource, {key}}});
   if (!known) co_return failure(known.error());
   std::size_t failures = 0;
@@ -184,7 +211,9 @@ Task<TaskResult> Tasks::copy_alone(Json input) {
       ++failures;
       message = copy.state_message;
     }
+    if (copy.id == just_asked_for) just_asked_for.clear();  // it is seen already
   }
+  if (copy_id.empty()) copy_id = just_asked_for;
   const bool made = copy_id.empty();
   if (made) {
     if (failures >= kMaxCopyAttempts) {
@@ -200,6 +229,9 @@ Task<TaskResult> Tasks::copy_alone(Json input) {
                       {"TagSpecifications",
                        cloud::tag_specifications("snapshot", {{tags::kSource, key}, {tags::kTaken, iso_millis((*source)->started)}})}});
     const auto reply = co_await cloud_.call({"ec2", to, "CopySnapshot", std::move(request)});
+    const bool unknown = !reply && cloud::kind_of(reply.error()) == cloud::Kind::unavailable;
+    if (reply || unknown) asked_[key + '>' + to] = {clock_.now(), unknown ? "" : std::string((*reply)["SnapshotId"].string_or())};
+    if (unknown) co_return unsettled(origin);
     if (!reply) co_return failure(reply.error());
     copy_id = (*reply)["SnapshotId"].string_or();
   }
@@ -283,7 +315,7 @@ Task<TaskResult> Tasks::tag_copy(Json input) {
   if (!a) co_return std::unexpected(a.error());
   const auto snapshot = co_await cloud::find_snapshot(cloud_, a->region, a->snapshot_id);
   if (!snapshot) co_return failure(snapshot.error());
-  if (!*snapshot) co_return not_selected(*a, "it does not exist any more");
+  if (!*snapshot) co_return gone(*a, clock_.now());
   const cloud::Snapshot& s = **snapshot;
   const auto origin = CopyOrigin::parse(s.description);
   if (!origin || s.tag(tags::kSource) != origin->region + '/' + origin->snapshot_id) co_return not_selected(*a, "it is not a copy of ours");

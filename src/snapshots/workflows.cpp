@@ -16,7 +16,6 @@ constexpr const char* kMachine = "SnapshotManagement";
 constexpr const char* kReconciler = "SnapshotReconcile";
 constexpr const char* kTopic = "SnapshotMgmtTopic";
 constexpr const char* kRule = "EBS_Snapshot_Mgmt";
-constexpr const char* kReconcileRule = "EBS_Snapshot_Reconcile";
 constexpr const char* kRole = "SnapshotManagementRole";
 
 using Answer = std::expected<Json, cloud::Error>;

@@ -18,6 +18,8 @@ std::string_view workflow_text(std::string_view name);
 // ${Name} replaced by its value, as SAM's DefinitionSubstitutions do; unknown names stay.
 std::string substitute(std::string_view text, const std::map<std::string, std::string, std::less<>>& values);
 
+inline constexpr const char* kReconcileRule = "EBS_Snapshot_Reconcile";  // the hourly one, in each region
+
 struct DeployedRegion {
   std::string region, topic_arn, machine_arn, reconcile_arn;
 };

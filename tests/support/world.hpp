@@ -2,7 +2,7 @@
 #pragma once
 #include <gtest/gtest.h>
 
-#include "cli/world.hpp"
+#include "world/world.hpp"
 
 namespace snapward::support {
 
@@ -122,11 +122,11 @@ class TestWorld {
   SeededEntropy entropy;
   Outbox outbox;
   std::unique_ptr<store::Store> store = store::open_memory();
-  std::unique_ptr<cli::World> world;
+  std::unique_ptr<world::World> world;
 
  private:
   void start() {
-    world = std::make_unique<cli::World>(
+    world = std::make_unique<world::World>(
         clock, entropy, *store, engine::Ledger::Mode::inline_commits, outbox,
         services::LocalCloudOptions{.account = "123456789012", .base_url = "http://127.0.0.1:4566", .ec2 = behaviour_});
   }

@@ -6,6 +6,7 @@ namespace snapward::services::ec2 {
 
 void BlockMap::write(std::int64_t start, std::int64_t count, std::int64_t content) {
   if (count <= 0) return;
+  blocks_ = -1;
   const std::int64_t end = start + count;
   auto at = runs_.lower_bound(start);
   if (at != runs_.begin()) {
@@ -25,9 +26,11 @@ void BlockMap::write(std::int64_t start, std::int64_t count, std::int64_t conten
 }
 
 std::int64_t BlockMap::blocks() const {
-  std::int64_t sum = 0;
-  for (const auto& run : runs_) sum += run.second.count;
-  return sum;
+  if (blocks_ < 0) {
+    blocks_ = 0;
+    for (const auto& run : runs_) blocks_ += run.second.count;
+  }
+  return blocks_;
 }
 
 std::int64_t BlockMap::changed_since(const BlockMap& older) const {

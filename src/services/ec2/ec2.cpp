@@ -154,24 +154,37 @@ void Ec2::restore() {
   each_row("instances", [&](const std::string& id, const Json& row) { instances_[id] = Instance::from_row(row); });
   each_row("snapshots", [&](const std::string& id, const Json& row) { snapshots_[id] = Snapshot::from_row(row); });
   each_row("counters", [&](const std::string&, const Json& row) { content_ids_ = row.integer_or(0); });
+  each_row("late_events", [&](const std::string& key, const Json& row) {
+    deliver_late(key, parse_iso(row["at"].string_or()).value_or(Instant{}), row["event"]);
+  });
   for (const auto& [id, s] : snapshots_) schedule(s);
 }
+
+namespace {
+bool shown(const Snapshot& s, const std::string& region) { return s.region == region && !s.deleted && s.state != "recoverable"; }
+cloud::Snapshot as_seen(const Snapshot& s) {
+  return {.id = s.id,
+          .volume_id = s.volume_id,
+          .state = s.state,
+          .state_message = s.state_message,
+          .description = s.description,
+          .owner_id = s.owner,
+          .started = s.started,
+          .size_gib = s.size_gib,
+          .encrypted = s.encrypted,
+          .tags = cloud::tags_of(s.tags)};
+}
+}  // namespace
 
 std::vector<cloud::Snapshot> Ec2::inspect(const std::string& region) const {
   std::vector<cloud::Snapshot> out;
   for (const auto& [id, s] : snapshots_)
-    if (s.region == region && !s.deleted && s.state != "recoverable")
-      out.push_back({.id = id,
-                     .volume_id = s.volume_id,
-                     .state = s.state,
-                     .state_message = s.state_message,
-                     .description = s.description,
-                     .owner_id = s.owner,
-                     .started = s.started,
-                     .size_gib = s.size_gib,
-                     .encrypted = s.encrypted,
-                     .tags = cloud::tags_of(s.tags)});
+    if (shown(s, region)) out.push_back(as_seen(s));
   return out;
+}
+std::optional<cloud::Snapshot> Ec2::inspect(const std::string& region, const std::string& id) const {
+  const auto found = snapshots_.find(id);
+  return found == snapshots_.end() || !shown(found->second, region) ? std::nullopt : std::optional(as_seen(found->second));
 }
 
 std::map<std::string, std::int64_t> Ec2::owned_bytes(const std::string& region) const {

@@ -50,6 +50,7 @@ class Ec2 final : public Service {
   [[nodiscard]] Behaviour& behaviour() { return behaviour_; }
   // All snapshots of a region as they are, past every fault and throttle; for audits.
   [[nodiscard]] std::vector<cloud::Snapshot> inspect(const std::string& region) const;
+  [[nodiscard]] std::optional<cloud::Snapshot> inspect(const std::string& region, const std::string& id) const;
   // Bytes paid for by each live snapshot of a region, by the incremental model; for reports.
   [[nodiscard]] std::map<std::string, std::int64_t> owned_bytes(const std::string& region) const;
 
@@ -97,6 +98,7 @@ class Ec2 final : public Service {
   void announce(const Snapshot&);
   void announce_batch(const std::string& batch);
   void emit(const std::string& region, std::string detail_type, Json resources, Json detail);
+  void deliver_late(const std::string& key, Instant at, const Json& event);
   [[nodiscard]] const Snapshot* newest_of_lineage(const std::string& region, const std::string& lineage, bool pending_too) const;
   void store(const Snapshot& s) { save("snapshots", s.id, s.to_row()); }
 

@@ -320,12 +320,24 @@ void Ec2::emit(const std::string& region, std::string detail_type, Json resource
   if (chance.chance(behaviour_.drop_event)) return;
   const int times = chance.chance(behaviour_.duplicate_event) ? 2 : 1;
   for (int i = 0; i < times; ++i) {
-    if (i > 0 || chance.chance(behaviour_.delay_event))
-      env_.loop.after(Duration(static_cast<std::int64_t>(chance.below(static_cast<std::uint64_t>(behaviour_.max_event_delay.count()) + 1))),
-                      [this, region, event] { env_.publish(region, event); });
-    else
+    if (i > 0 || chance.chance(behaviour_.delay_event)) {
+      const auto longest = static_cast<std::uint64_t>(behaviour_.max_event_delay.count());
+      const Instant at = env_.loop.now() + Duration(static_cast<std::int64_t>(chance.below(longest + 1)));
+      const std::string key = chance.uuid();
+      save("late_events", key, Json::object({{"at", iso_millis(at)}, {"event", event}}));
+      deliver_late(key, at, event);
+    } else {
       env_.publish(region, event);
+    }
   }
+}
+
+// Late is not lost: it is kept until it is told.
+void Ec2::deliver_late(const std::string& key, Instant at, const Json& event) {
+  env_.loop.at(at, [this, key, event] {
+    drop("late_events", key);
+    env_.publish(std::string(event["region"].string_or()), event);
+  });
 }
 
 Reply Ec2::delete_snapshot(const Call& call) {

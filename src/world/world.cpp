@@ -1,14 +1,15 @@
-#include "cli/world.hpp"
+#include "world/world.hpp"
 
-namespace snapward::cli {
+namespace snapward::world {
 
 World::World(const Clock& clock, Entropy& entropy, store::Store& store, engine::Ledger::Mode mode, services::Outbound& outbound,
-             services::LocalCloudOptions options)
+             services::LocalCloudOptions options, const Road& make_road)
     : loop(clock, entropy),
       ledger(store, loop, mode),
       cloud(loop, ledger, outbound, std::move(options)),
+      road(make_road ? make_road(loop, cloud) : nullptr),
       retrying(
-          cloud, [this](Duration delay) { return loop.sleep(delay); }, entropy),
+          road ? *road : static_cast<cloud::Cloud&>(cloud), [this](Duration delay) { return loop.sleep(delay); }, entropy),
       tasks(retrying, clock) {
   using services::lambda::FunctionError;
   for (auto& [name, function] : tasks.functions())
@@ -20,4 +21,4 @@ World::World(const Clock& clock, Entropy& entropy, store::Store& store, engine::
   cloud.restore();
 }
 
-}  // namespace snapward::cli
+}  // namespace snapward::world

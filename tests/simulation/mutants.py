@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""Does the simulator bite? Each mutant is the product with one deliberate mistake, built for real and simulated; it must be caught.
+
+usage: mutants.py BUILD [NAME…]   BUILD: a built folder, such as build/release. Nothing in the tree or the folder is changed.
+A mutant names the invariant that its mistake breaks first of all; it counts as caught when the simulator reports that one.
+Exit code 0: every mutant was caught.
+"""
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+
+SEEDS, STEP = 300, 20  # of each mutant at most, and at a time
+
+# name, the invariant, the file, what stands there, what is put in its place
+MUTANTS = [
+    ("keeps one too few", 1, "src/snapshots/retention.cpp", "if (counted <= retention)", "if (counted < retention)"),
+    ("prunes what has no copy yet", 2, "src/snapshots/retention.cpp", "else if (newest_unconfirmed)", "else if (newest_unconfirmed && counted < 0)"),
+    ("copies without looking first", 3, "src/snapshots/tasks.cpp", "const bool made = copy_id.empty();", "const bool made = true;"),
+    ("forgets a copy it has just asked for", 3, "src/snapshots/tasks.cpp", "if (copy_id.empty()) copy_id = just_asked_for;", ""),
+    ("looks at once when an answer was lost", 3, "src/snapshots/tasks.cpp", "constexpr Duration kCopySettles = std::chrono::seconds(15);", "constexpr Duration kCopySettles = std::chrono::seconds(0);"),
+    ("gives up at the copy limit, quietly", 4, "src/snapshots/tasks.cpp", "    if (!reply) co_return failure(reply.error());\n    copy_id", '    if (!reply) co_return Json::object({{"copyId", "none"}, {"drRegion", to}, {"made", false}});\n    copy_id'),
+    ("believes a copy that was only accepted", 4, "src/snapshots/tasks.cpp", 'std::string state = *copy ? (*copy)->state : "missing";', 'std::string state = "completed";'),
+    ("stops at the first that cannot be deleted", 5, "src/snapshots/tasks.cpp", "      undeletable.push_back(", "      if (true) co_return failure(reply.error());\n      undeletable.push_back("),
+    ("takes a failed snapshot for a good one", 6, "src/snapshots/tasks.cpp", 'if (a->failed || s.state == "error") co_return co_await failed_snapshot(cloud_, *a, s, s.volume_id);', ""),
+    ("does not tell", 6, "src/snapshots/tasks.cpp", "if (settings->topic_arn.empty())", "if (!settings->topic_arn.empty())"),
+    ("manages every volume", 7, "src/snapshots/selection.cpp", 'if (settings.tag == "none")', 'if (settings.tag != "none")'),
+    ("does not reconcile", 8, "src/snapshots/tasks.cpp", "    if (dealt_with) continue;", "    continue;"),
+    ("takes what is not shown yet for gone", 8, "src/snapshots/tasks.cpp", "if (now - a.at >= kVisibleAfter)", "if (now >= a.at)"),
+    ("performs before it has saved", 9, "src/services/sns/sns.cpp", "env_.ledger.after_commit([this, id] { attempt(id); });", "attempt(id);"),
+    ("forgets late events", 8, "src/services/ec2/snapshots.cpp", 'save("late_events"', 'if (false) save("late_events"'),
+    ("does not ask again after a restart", 10, "src/engine/executions.cpp", "if (!child.empty()) return watch(child, arn, task);", "return;"),
+    ("writes no journal", 10, "src/engine/executions.cpp", "ledger_.put(kInputs,", "if (live.inputs++ > 1) ledger_.put(kInputs,"),
+    ("skips a part of the history", 10, "src/engine/executions.cpp", "if (!step.history.empty() && !live.express)", "if (!step.history.empty() && live.inputs != 2)"),
+]
+
+root = pathlib.Path(__file__).resolve().parent.parent.parent
+
+
+def run(command, **more):
+    return subprocess.run(command, text=True, capture_output=True, **more)
+
+
+def mutant(build, commands, scratch, name, file, old, new):
+    """The path of a binary with the mistake in it."""
+    source = root / file
+    text = source.read_text()
+    if text.count(old) != 1:
+        sys.exit(f"mutants.py: '{name}': its text stands {text.count(old)} times in {file}, not once; bring the mutant up to date")
+    mutated = scratch / "mutant.cpp"
+    mutated.write_text(text.replace(old, new))
+    command = shlex.split(commands[str(source)])
+    command = command[: command.index("-o")] + ["-Wno-error", "-w", "-o", str(scratch / "mutant.o"), "-c", str(mutated)]
+    done = run([c for c in command if c != str(source)], cwd=build)
+    if done.returncode:
+        sys.exit(f"mutants.py: '{name}' does not compile:\n{done.stderr[-3000:]}")
+    # The mutant's object comes first, so that the library's own is not taken.
+    link = run(["ninja", "-C", str(build), "-t", "commands", "-s", "snapward"]).stdout.strip().splitlines()[-1]
+    link = re.sub(r"-o snapward\b", f"{scratch / 'mutant.o'} -o {scratch / 'mutant'}", link)
+    done = run(["sh", "-c", link], cwd=build)
+    if done.returncode:
+        sys.exit(f"mutants.py: '{name}' does not link:\n{done.stderr[-3000:]}")
+    return scratch / "mutant"
+
+
+def main():
+    build = pathlib.Path(sys.argv[1]).resolve()
+    commands = {c["file"]: c["command"] for c in json.loads((build / "compile_commands.json").read_text())}
+    missed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = pathlib.Path(folder)
+        for name, invariant, file, old, new in MUTANTS:
+            if sys.argv[2:] and name not in sys.argv[2:]:
+                continue
+            binary = mutant(build, commands, scratch, name, file, old, new)
+            found = {}
+            for first in range(1, SEEDS, STEP):
+                report = run([str(binary), "simulate", "--json", "--from", str(first), "--seeds", str(STEP)], timeout=600)
+                if not report.stdout:
+                    sys.exit(f"mutants.py: '{name}' ended with {report.returncode} instead of a report: {report.stderr[-300:]}")
+                for broken in json.loads(report.stdout)["broken"]:
+                    for breach in broken["breaches"]:
+                        n = int(re.match(r"invariant (\d+)", breach).group(1))
+                        found.setdefault(n, (broken["seed"], breach))
+                if invariant in found:
+                    break
+            caught = invariant in found
+            missed += not caught
+            seed, breach = found.get(invariant, ("-", f"only {sorted(map(str, found))} broke" if found else "nothing broke"))
+            print(f"  {'caught' if caught else 'MISSED'} {name}: seed {seed}: {breach[:150]}", flush=True)
+    print(f"{len(MUTANTS) if not sys.argv[2:] else len(sys.argv[2:])} mutants, {missed} missed")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
