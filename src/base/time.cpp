@@ -80,16 +80,25 @@ std::string human(Duration span) {
 }
 
 namespace {
+constexpr Duration kFollow{500};  // the machine's clock this far ahead was set, or the machine slept: follow it
+
 Instant real_now() { return std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now()); }
 }  // namespace
 
 SystemClock::SystemClock(double scale, Instant not_before)
-    : scale_(scale), real_start_(real_now()), start_(std::max(real_start_, not_before)) {}
+    : scale_(scale), steady_start_(std::chrono::steady_clock::now()), start_(std::max(real_now(), not_before).time_since_epoch().count()) {}
 
 Instant SystemClock::now() const {
-  const Instant real = real_now();
-  if (scale_ == 1.0) return real + (start_ - real_start_);
-  return start_ + Duration(static_cast<Duration::rep>(static_cast<double>((real - real_start_).count()) * scale_));
+  const auto elapsed = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - steady_start_).count() * scale_;
+  std::int64_t start = start_.load(std::memory_order_relaxed);
+  if (scale_ == 1.0) {
+    const std::int64_t ahead = real_now().time_since_epoch().count() - start - static_cast<std::int64_t>(elapsed);
+    if (ahead > kFollow.count()) {
+      start_.compare_exchange_strong(start, start + ahead, std::memory_order_relaxed);
+      start = start_.load(std::memory_order_relaxed);
+    }
+  }
+  return Instant(Duration(start + static_cast<std::int64_t>(elapsed)));
 }
 
 std::chrono::microseconds SystemClock::real(Duration span) const {

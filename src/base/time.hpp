@@ -1,5 +1,6 @@
 // Time as values. Instants are UTC milliseconds, which is the finest grain that Step Functions histories and EBS events show.
 #pragma once
+#include <atomic>
 #include <chrono>
 #include <optional>
 #include <string>
@@ -25,7 +26,8 @@ class Clock {
 };
 
 // The machine's clock, optionally running faster (with scale 60 a minute passes in a second) or ahead (beginning at a later time, for a
-// state that has seen that time already: time never goes back in one data folder).
+// state that has seen that time already: time never goes back in one data folder). It follows the machine's clock forward, and never
+// back: when that is set back, this one goes on. Any thread may read it.
 class SystemClock final : public Clock {
  public:
   explicit SystemClock(double scale = 1.0, Instant not_before = {});
@@ -34,7 +36,8 @@ class SystemClock final : public Clock {
 
  private:
   double scale_;
-  Instant real_start_, start_;
+  std::chrono::steady_clock::time_point steady_start_;
+  mutable std::atomic<std::int64_t> start_;  // ms since 1970 at steady_start_
 };
 
 // A clock that moves only when told to.

@@ -73,7 +73,8 @@ int fail_with(const std::string& message) {
   return 1;
 }
 
-// Where time stood in this state. It runs ahead of the machine's clock once it was scaled; a new process must not set it back.
+// How far time has come in this state. A new process must not set it back, whatever the machine's clock says: histories and timers
+// hold times. Scaled time runs fast, so it is written ahead: a process that is killed has not seen more than what is kept.
 constexpr const char* kClockTable = "clock";
 Instant last_time(store::Store& store) {
   const auto row = store.get(kClockTable, "now");
@@ -81,8 +82,16 @@ Instant last_time(store::Store& store) {
   return at.value_or(Instant{});
 }
 void keep_time(world::World& world, double scale) {
-  world.ledger.put(kClockTable, "now", iso_millis(world.loop.now()));
-  world.loop.after(Duration(static_cast<std::int64_t>(1000 * scale)), [&world, scale] { keep_time(world, scale); });
+  const bool scaled = scale != 1.0;
+  const Duration every = scaled ? Duration(static_cast<std::int64_t>(500 * scale)) : Duration(std::chrono::seconds(30));
+  world.ledger.put(kClockTable, "now", iso_millis(world.loop.now() + (scaled ? 2 * every : Duration(0))));
+  world.loop.after(every, [&world, scale] { keep_time(world, scale); });
+}
+void say_when_clock_is_behind(Instant last) {
+  const auto behind = last - std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now());
+  if (behind > std::chrono::minutes(1))
+    spdlog::warn("the machine's clock stands {} before the time that this state has reached, {}; time goes on from there", human(behind),
+                 iso_seconds(last));
 }
 
 int serve(const Options& o) {
@@ -138,7 +147,9 @@ int serve(const Options& o) {
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
-  const SystemClock clock(o.time_scale, last_time(*store));
+  const Instant reached = last_time(*store);
+  if (o.time_scale == 1.0) say_when_clock_is_behind(reached);
+  const SystemClock clock(o.time_scale, reached);
   SystemEntropy entropy;
   engine::Loop* loop = nullptr;
   const std::string mailbox = !o.mail.empty() ? o.mail : o.in_memory ? "snapward-mail.mbox" : o.data + "/mail.mbox";
@@ -176,7 +187,7 @@ int serve(const Options& o) {
     std::fflush(stdout);
   };
   world.loop.post([&] {
-    if (o.time_scale != 1.0) keep_time(world, o.time_scale);
+    keep_time(world, o.time_scale);
     if (o.no_workflows) return ready();
     world.loop.spawn(snapshots::deploy(world.cloud, o.account, o.settings), [&](const auto& deployed) {
       if (deployed) return ready();

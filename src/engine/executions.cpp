@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include "base/arn.hpp"
+#include "base/crash_point.hpp"
 #include "base/text.hpp"
 #include "engine/integrations.hpp"
 
@@ -223,6 +224,7 @@ void Executions::apply(Live& live, asl::Step step, const asl::Input* journaled) 
       const auto found = live_.find(arn);
       if (found == live_.end()) return;
       if (!found->second->tasks.contains(command.id)) continue;
+      crash_point("performing");
       if (command.kind == asl::Command::Kind::invoke_task) invoke(arn, command.id);
       if (command.kind == asl::Command::Kind::start_child) start_child(*found->second, command);
     }
@@ -354,6 +356,7 @@ void Executions::invoke(const std::string& arn, std::int64_t task) {
   // `machine` keeps the resource alive whatever happens to the execution meanwhile.
   loop_.spawn(cloud_.call(*std::move(call)),
               [this, arn, task, machine = live.machine, resource = command.resource, context](const cloud::Reply& reply) {
+                crash_point("performed");
                 const auto pattern = resource->pattern;
                 answered(arn, task, outcome_of(*resource, reply, context), pattern != asl::Resource::Pattern::request_response);
                 if (reply && pattern == asl::Resource::Pattern::sync) watch(std::string((*reply)["executionArn"].string_or()), arn, task);

@@ -2,6 +2,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include "base/crash_point.hpp"
+
 namespace snapward::engine {
 
 namespace {
@@ -90,6 +92,7 @@ void Ledger::after_commit(Loop::Work work) { gathering_.waiting.push_back(std::m
 
 void Ledger::flush() {
   if (in_flight_ || gathering_.empty()) return;
+  if (!gathering_.writes.empty()) crash_point("decided");
   if (mode_ == Mode::background_commits && !gathering_.writes.empty()) {
     flying_ = std::exchange(gathering_, {});
     in_flight_ = true;
@@ -121,7 +124,10 @@ void Ledger::finished(const Result<void>& outcome) {
   }
   if (!healthy_) spdlog::info("state is saved again");
   healthy_ = true;
-  if (!flying_.writes.empty()) ++commits_;
+  if (!flying_.writes.empty()) {
+    ++commits_;
+    crash_point("committed");
+  }
   in_flight_ = false;
   auto waiting = std::exchange(flying_, {}).waiting;
   for (auto& work : waiting) loop_.defer(std::move(work));

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/arn.hpp"
+#include "base/crash_point.hpp"
 #include "wire/protocol.hpp"
 #include "wire/sigv4.hpp"
 
@@ -117,6 +118,7 @@ void Front::handle(const wire::HttpRequest& request, Respond respond) {
     cloud::Call call{service->name, region, operation->name, std::move(input)};
     loop_.spawn(cloud_.call(std::move(call)), [this, service, protocol, operation, respond, id](const cloud::Reply& reply) {
       ledger_.after_commit([=] {
+        crash_point("answering");
         respond([=] {
           return reply ? wire::encode_reply(*service, protocol, *operation, *reply, id)
                        : wire::encode_error(service, protocol, reply.error(), id);

@@ -41,6 +41,18 @@ class SchedulerTest : public ::testing::Test {
   }
 };
 
+// PutEvents answers 200 and names what it did not take: that was lost without a word.
+TEST_F(SchedulerTest, WhatABusDoesNotTakeIsADeadLetter) {
+  queue("dead");
+  Json::Object to = target("arn:aws:events:us-west-2:" + w.world->cloud.account() + ":event-bus/default", "no object").as_object();
+  to.set("EventBridgeParameters", Json::object({{"DetailType", "t"}, {"Source", "s"}}))
+      .set("RetryPolicy", Json::object({{"MaximumRetryAttempts", 0}}))
+      .set("DeadLetterConfig", Json::object({{"Arn", "arn:aws:sqs:us-west-2:" + w.world->cloud.account() + ":dead"}}));
+  w.must("scheduler", "CreateSchedule", schedule("odd", "rate(5 minutes)", Json(std::move(to))));
+  w.advance(std::chrono::minutes(6));
+  EXPECT_EQ(drain("dead"), std::vector<std::string>{"no object"});
+}
+
 TEST_F(SchedulerTest, CallsItsTargetAgainAndAgain) {
   const std::string q = queue("q");
   w.must("scheduler", "CreateSchedule",

@@ -369,5 +369,27 @@ TEST_F(ServicesTest, UnknownThingsAreRefusedClearly) {
   EXPECT_TRUE(w.refusal("lambda", "Invoke", R"x({"FunctionName":"nothing"})x").starts_with("ResourceNotFoundException"));
 }
 
+// An asynchronous invocation was in memory alone, and gone with the process.
+TEST(LambdaTest, AsynchronousInvocationsOutliveTheProcess) {
+  TestWorld w;
+  int runs = 0;
+  const auto add = [&] {
+    w.world->cloud.lambda().add("flaky", [&runs](Json, lambda::InvocationContext) -> Task<std::expected<Json, lambda::FunctionError>> {
+      if (++runs < 3) co_return std::unexpected(lambda::FunctionError{"Busy", "later"});
+      co_return Json("done");
+    });
+  };
+  add();
+  EXPECT_EQ(w.must("lambda", "Invoke", R"x({"FunctionName":"flaky","InvocationType":"Event","Payload":"{}"})x")["StatusCode"].integer_or(0),
+            202);
+  EXPECT_EQ(runs, 1);
+  w.restart();
+  add();
+  w.advance(std::chrono::seconds(1));
+  EXPECT_EQ(runs, 2) << "again after the restart";
+  w.advance(std::chrono::minutes(10));
+  EXPECT_EQ(runs, 3) << "and, having failed, until it succeeds";
+}
+
 }  // namespace
 }  // namespace snapward::services

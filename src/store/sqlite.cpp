@@ -8,6 +8,7 @@
 
 #include <mutex>
 
+#include "base/crash_point.hpp"
 #include "store/store.hpp"
 
 namespace snapward::store {
@@ -87,6 +88,7 @@ class SqliteStore final : public Store {
         return problem;
       }
     }
+    crash_point("committing");
     auto done = execute("COMMIT");
     if (!done) sqlite3_exec(writer_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
     return done;

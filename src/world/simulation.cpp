@@ -28,7 +28,7 @@ Scenario Scenario::drawn(std::uint64_t seed) {
   s.days = between(3, 12);
   s.volumes = between(1, 8);
   s.snapshots_by_hand = between(0, 12);
-  s.pins = between(0, 3);
+  s.pins = between(0, 6);
   s.settings.tag = "Backup";
   s.settings.retention = between(1, 8);
   s.settings.dr_retention = between(1, 3);
@@ -44,7 +44,7 @@ Scenario Scenario::drawn(std::uint64_t seed) {
   s.network.max_latency = Duration(between(0, 4) * 100);
   s.network.throttle = up_to(0.1);
   s.network.lose_reply = up_to(0.08);
-  s.network.stale = up_to(0.3);
+  s.network.stale = up_to(0.6);
   s.crash = draw.chance(0.3) ? 0 : draw.unit() * 0.003;
   if (!s.reconcile) return s;
   // What only the reconciler makes good: lost events, and troubles that outlast every retry.

@@ -16,7 +16,7 @@ import tempfile
 
 SEEDS, STEP = 300, 20  # of each mutant at most, and at a time
 
-# name, the invariant, the file, what stands there, what is put in its place
+# name, the invariant, the file, then what stands there and what is put in its place, once or more
 MUTANTS = [
     ("keeps one too few", 1, "src/snapshots/retention.cpp", "if (counted <= retention)", "if (counted < retention)"),
     ("prunes what has no copy yet", 2, "src/snapshots/retention.cpp", "else if (newest_unconfirmed)", "else if (newest_unconfirmed && counted < 0)"),
@@ -25,15 +25,16 @@ MUTANTS = [
     ("looks at once when an answer was lost", 3, "src/snapshots/tasks.cpp", "constexpr Duration kCopySettles = std::chrono::seconds(15);", "constexpr Duration kCopySettles = std::chrono::seconds(0);"),
     ("gives up at the copy limit, quietly", 4, "src/snapshots/tasks.cpp", "    if (!reply) co_return failure(reply.error());\n    copy_id", '    if (!reply) co_return Json::object({{"copyId", "none"}, {"drRegion", to}, {"made", false}});\n    copy_id'),
     ("believes a copy that was only accepted", 4, "src/snapshots/tasks.cpp", 'std::string state = *copy ? (*copy)->state : "missing";', 'std::string state = "completed";'),
-    ("stops at the first that cannot be deleted", 5, "src/snapshots/tasks.cpp", "      undeletable.push_back(", "      if (true) co_return failure(reply.error());\n      undeletable.push_back("),
+    ("stops at the first that cannot be deleted", 5, "src/snapshots/tasks.cpp", "  for (const Decision& d : plan) {", "  for (const Decision& d : std::vector<Decision>(plan.rbegin(), plan.rend())) {",
+     "      undeletable.push_back(", "      if (true) co_return failure(reply.error());\n      undeletable.push_back("),
     ("takes a failed snapshot for a good one", 6, "src/snapshots/tasks.cpp", 'if (a->failed || s.state == "error") co_return co_await failed_snapshot(cloud_, *a, s, s.volume_id);', ""),
     ("does not tell", 6, "src/snapshots/tasks.cpp", "if (settings->topic_arn.empty())", "if (!settings->topic_arn.empty())"),
     ("manages every volume", 7, "src/snapshots/selection.cpp", 'if (settings.tag == "none")', 'if (settings.tag != "none")'),
     ("does not reconcile", 8, "src/snapshots/tasks.cpp", "    if (dealt_with) continue;", "    continue;"),
-    ("takes what is not shown yet for gone", 8, "src/snapshots/tasks.cpp", "if (now - a.at >= kVisibleAfter)", "if (now >= a.at)"),
+    ("takes what is not shown yet for gone", 6, "src/snapshots/tasks.cpp", "if (now - a.at >= kVisibleAfter)", "if (now >= a.at)"),
     ("performs before it has saved", 9, "src/services/sns/sns.cpp", "env_.ledger.after_commit([this, id] { attempt(id); });", "attempt(id);"),
     ("forgets late events", 8, "src/services/ec2/snapshots.cpp", 'save("late_events"', 'if (false) save("late_events"'),
-    ("does not ask again after a restart", 10, "src/engine/executions.cpp", "if (!child.empty()) return watch(child, arn, task);", "return;"),
+    ("forgets tasks and timers at a restart", 10, "src/engine/executions.cpp", "      note(l, l.execution.step(in));", "      l.execution.step(in);"),
     ("writes no journal", 10, "src/engine/executions.cpp", "ledger_.put(kInputs,", "if (live.inputs++ > 1) ledger_.put(kInputs,"),
     ("skips a part of the history", 10, "src/engine/executions.cpp", "if (!step.history.empty() && !live.express)", "if (!step.history.empty() && live.inputs != 2)"),
 ]
@@ -45,16 +46,18 @@ def run(command, **more):
     return subprocess.run(command, text=True, capture_output=True, **more)
 
 
-def mutant(build, commands, scratch, name, file, old, new):
+def mutant(build, commands, scratch, name, file, *edits):
     """The path of a binary with the mistake in it."""
     source = root / file
     text = source.read_text()
-    if text.count(old) != 1:
-        sys.exit(f"mutants.py: '{name}': its text stands {text.count(old)} times in {file}, not once; bring the mutant up to date")
+    for old, new in zip(edits[::2], edits[1::2]):
+        if text.count(old) != 1:
+            sys.exit(f"mutants.py: '{name}': '{old}' stands {text.count(old)} times in {file}, not once; bring the mutant up to date")
+        text = text.replace(old, new)
     mutated = scratch / "mutant.cpp"
-    mutated.write_text(text.replace(old, new))
+    mutated.write_text(text)
     command = shlex.split(commands[str(source)])
-    command = command[: command.index("-o")] + ["-Wno-error", "-w", "-o", str(scratch / "mutant.o"), "-c", str(mutated)]
+    command = command[: command.index("-o")] + ["-O1", "-w", "-o", str(scratch / "mutant.o"), "-c", str(mutated)]
     done = run([c for c in command if c != str(source)], cwd=build)
     if done.returncode:
         sys.exit(f"mutants.py: '{name}' does not compile:\n{done.stderr[-3000:]}")
@@ -73,10 +76,10 @@ def main():
     missed = 0
     with tempfile.TemporaryDirectory() as folder:
         scratch = pathlib.Path(folder)
-        for name, invariant, file, old, new in MUTANTS:
+        for name, invariant, file, *edits in MUTANTS:
             if sys.argv[2:] and name not in sys.argv[2:]:
                 continue
-            binary = mutant(build, commands, scratch, name, file, old, new)
+            binary = mutant(build, commands, scratch, name, file, *edits)
             found = {}
             for first in range(1, SEEDS, STEP):
                 report = run([str(binary), "simulate", "--json", "--from", str(first), "--seeds", str(STEP)], timeout=600)

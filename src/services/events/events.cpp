@@ -666,10 +666,13 @@ void Events::attempt(Delivery d) {
   const auto arn = Arn::parse(d.target["Arn"].string_or());
   if (arn && arn->service == "events" && arn->resource.starts_with("event-bus/")) {  // another bus of ours: no call between
     const auto bus = buses_.find({arn->region, bus_name(arn->str())});
-    if (bus != buses_.end())
-      return env_.loop.defer([this, key = bus->first, event = d.event] {
-        if (const auto b = buses_.find(key); b != buses_.end()) dispatch(b->second, event);
+    if (bus != buses_.end()) {
+      save("deliveries", d.id, d.to_row());  // should this turn end first
+      return env_.loop.defer([this, key = bus->first, d = std::move(d)] {
+        drop("deliveries", d.id);
+        if (const auto b = buses_.find(key); b != buses_.end()) dispatch(b->second, d.event);
       });
+    }
   }
   auto call = call_for(d);
   if (!call) return bury(d, call.error(), "");

@@ -16,6 +16,8 @@ std::string function_name(std::string_view given) {
   const std::string rest = arn ? arn->resource_id("function").value_or("") : "";
   return rest.substr(0, rest.find(':'));
 }
+constexpr std::int64_t kRetries = 2;  // of an asynchronous invocation
+
 std::unexpected<cloud::Error> no_function(const std::string& arn) {
   return cloud::error("ResourceNotFoundException", "Function not found: " + arn, 404);
 }
@@ -68,15 +70,45 @@ Task<Reply> Lambda::invoke(Call call) {
   if (type == "DryRun") co_return Json::object({{"StatusCode", 204}});
   InvocationContext context{.region = call.region, .request_id = env_.loop.entropy().uuid()};
   if (type == "Event") {
-    env_.loop.spawn(found->second(*event, context), [name](const auto& outcome) {
-      if (!outcome) spdlog::warn("function {}: {}: {}", name, outcome.error().type, outcome.error().message);
-    });
+    const Pending accepted{.id = context.request_id, .name = name, .region = call.region, .event = *event};
+    keep(accepted);
+    env_.ledger.after_commit([this, accepted] { run(accepted); });
     co_return Json::object({{"StatusCode", 202}});
   }
   const auto outcome = co_await found->second(*event, context);
   if (outcome) co_return Json::object({{"StatusCode", 200}, {"ExecutedVersion", "$LATEST"}, {"Payload", outcome->dump()}});
   const Json error = Json::object({{"errorMessage", outcome.error().message}, {"errorType", outcome.error().type}});
   co_return Json::object({{"StatusCode", 200}, {"FunctionError", "Unhandled"}, {"ExecutedVersion", "$LATEST"}, {"Payload", error.dump()}});
+}
+
+void Lambda::keep(const Pending& p) {
+  save("invocations", p.id, Json::object({{"name", p.name}, {"region", p.region}, {"event", p.event}, {"attempts", p.attempts}}));
+}
+
+// Developer Guide, "How Lambda handles errors and retries with asynchronous invocation": again after one minute, then after two.
+void Lambda::run(Pending p) {
+  const auto function = functions_.find(p.name);
+  if (function == functions_.end()) return drop("invocations", p.id);
+  auto outcome = function->second(p.event, {.region = p.region, .request_id = p.id});
+  env_.loop.spawn(std::move(outcome), [this, p = std::move(p)](const auto& result) mutable {
+    if (result) return drop("invocations", p.id);
+    spdlog::warn("function {}: {}: {}", p.name, result.error().type, result.error().message);
+    if (++p.attempts > kRetries) return drop("invocations", p.id);
+    keep(p);
+    const auto wait = std::chrono::minutes(p.attempts);
+    env_.loop.after(wait, [this, p = std::move(p)] { run(p); });
+  });
+}
+
+void Lambda::restore() {
+  each_row("invocations", [&](const std::string& id, const Json& row) {
+    const Pending p{.id = id,
+                    .name = std::string(row["name"].string_or()),
+                    .region = std::string(row["region"].string_or()),
+                    .event = row["event"],
+                    .attempts = row["attempts"].integer_or(0)};
+    env_.loop.defer([this, p] { run(p); });
+  });
 }
 
 }  // namespace snapward::services::lambda

@@ -27,9 +27,18 @@ class Lambda final : public Service {
   explicit Lambda(Environment& env);
   void add(std::string name, Function function) { functions_[std::move(name)] = std::move(function); }
   [[nodiscard]] std::string arn(const std::string& region, const std::string& name) const;
+  void restore() override;
 
  private:
+  // An asynchronous invocation: accepted, and kept until its function has succeeded or has been tried three times.
+  struct Pending {
+    std::string id, name, region;
+    Json event;
+    std::int64_t attempts = 0;
+  };
   Task<Reply> invoke(Call call);
+  void keep(const Pending& p);
+  void run(Pending p);
   [[nodiscard]] Json configuration(const std::string& region, const std::string& name) const;
   std::map<std::string, Function, std::less<>> functions_;
 };

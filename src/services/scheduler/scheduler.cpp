@@ -406,6 +406,12 @@ void Scheduler::attempt(Invocation i) {
   env_.loop.spawn(env_.cloud->call(*std::move(call)), [this, i = std::move(i)](const Reply& reply) mutable {
     const bool done = reply || reply.error().code == "ExecutionAlreadyExists";
     if (!done) return failed(std::move(i), reply.error());
+    // PutEvents answers well even when it took nothing.
+    if (reply && (*reply)["FailedEntryCount"].integer_or(0) > 0) {
+      const Json& refused = (*reply)["Entries"].items().at(0);
+      return failed(std::move(i),
+                    cloud::error(std::string(refused["ErrorCode"].string_or()), std::string(refused["ErrorMessage"].string_or())).error());
+    }
     if (i.attempts > 0) drop("invocations", i.id);
   });
 }

@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include "base/arn.hpp"
+#include "base/crash_point.hpp"
 #include "base/text.hpp"
 #include "events/pattern.hpp"
 
@@ -399,6 +400,7 @@ Task<void> Sns::deliver(Delivery d) {
     drop("deliveries", d.id);
     co_return;
   }
+  crash_point("delivering");
   const Subscription s = found->second;
   const bool raw = s.attributes["RawMessageDelivery"].string_or() == "true" && d.type == "Notification";
   const Json json = envelope(d, s);
@@ -440,6 +442,7 @@ Task<void> Sns::deliver(Delivery d) {
     else if (response->status < 200 || response->status > 299)
       failure = fmt::format("the endpoint answered with HTTP status {}", response->status);
   }
+  crash_point("delivered");
   settle(std::move(d), failure);
 }
 

@@ -1,0 +1,377 @@
+#!/usr/bin/env python3
+"""The crash campaign: the real server under load, killed again and again, and nothing may be lost or done twice.
+
+usage: run.py BINARY [--kills 200] [--seed 1] [--verbose]
+
+Half of the kills are SIGKILL at a random moment; the others happen by themselves at a labelled place between decision, commit and
+performance (src/base/crash_point.hpp). Everything that was acknowledged is written down here and checked, some of it after each
+restart and all of it at the end:
+
+  executions      every acknowledged StartExecution is there, succeeds, and its history has no gap or double; its message is in the queue
+  events          every acknowledged PutEvents entry started exactly one execution
+  notifications   every acknowledged Publish reached the HTTP subscriber
+  snapshots       every acknowledged CreateSnapshot completes, is tagged, has exactly one copy; of each volume exactly the newest stay
+  schedules       the scheduled machine runs again after every restart
+
+Exit code 0: no violation. Traffic stays on 127.0.0.1; time runs 20 times faster.
+"""
+import argparse
+import collections
+import http.client
+import http.server
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+
+LABELS = ["decided", "committing", "committed", "performing", "performed", "delivering", "delivered", "answering"]
+ACCOUNT, PRIMARY, DR = "000000000000", "us-west-2", "us-east-2"
+RETENTION, VOLUMES = 5, 3
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Refused(Exception):
+    pass
+
+
+class Client:
+    """A client of one thread: unsigned requests with the scope that names service and region. OSError: no answer came."""
+
+    TARGETS = {"states": "AWSStepFunctions", "events": "AWSEvents", "sqs": "AmazonSQS"}
+
+    def __init__(self, port):
+        self.port, self.connection = port, None
+
+    def send(self, service, region, headers, body):
+        headers["Authorization"] = f"AWS4-HMAC-SHA256 Credential=test/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=0"
+        try:
+            if self.connection is None:
+                self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+            self.connection.request("POST", "/", body, headers)
+            response = self.connection.getresponse()
+            text = response.read().decode()
+        except (OSError, http.client.HTTPException) as problem:
+            self.connection = None
+            raise OSError(str(problem)) from None
+        if response.status != 200:
+            raise Refused(f"{service}: {response.status} {text[:300]}")
+        return text
+
+    def json(self, service, operation, region=PRIMARY, **parameters):
+        version = "1.1" if service == "events" else "1.0"
+        headers = {"X-Amz-Target": f"{self.TARGETS[service]}.{operation}", "Content-Type": f"application/x-amz-json-{version}"}
+        return json.loads(self.send(service, region, headers, json.dumps(parameters)) or "{}")
+
+    def query(self, service, operation, region=PRIMARY, **parameters):
+        version = {"ec2": "2016-11-15", "sns": "2010-03-31"}[service]
+        body = urllib.parse.urlencode({"Action": operation, "Version": version, **parameters})
+        return self.send(service, region, {"Content-Type": "application/x-www-form-urlencoded"}, body)
+
+
+class Subscriber(http.server.BaseHTTPRequestHandler):
+    received = collections.Counter()
+    token = None
+
+    def do_POST(self):
+        message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if message["Type"] == "SubscriptionConfirmation":
+            Subscriber.token = message["Token"]
+        else:
+            Subscriber.received[message["MessageId"]] += 1
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+class Server:
+    def __init__(self, binary, data, port):
+        self.binary, self.data, self.port, self.process = binary, data, port, None
+        self.starts, self.slowest = 0, 0.0
+
+    def start(self, crash=None):
+        begun = time.time()
+        env = dict(os.environ, **({"SNAPWARD_CRASH": crash} if crash else {}))
+        command = [self.binary, "serve", "--data", self.data, "--port", str(self.port), "--time-scale", "20", "--no-throttling", "--log-level", "error",
+                   "--retention", str(RETENTION)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
+        ready = self.process.stdout.readline()
+        self.starts += 1
+        self.slowest = max(self.slowest, time.time() - begun)
+        return "is ready" in ready  # else it died on the way up
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def xml_all(text, tag):
+    return re.findall(f"<{tag}>([^<]*)</{tag}>", text)
+
+
+class Campaign:
+    def __init__(self, binary, kills, seed, verbose):
+        self.kills, self.verbose, self.random = kills, verbose, random.Random(seed)
+        self.data = tempfile.mkdtemp(prefix="snapward-crash-")
+        self.server = Server(binary, self.data, free_port())
+        self.lock = threading.Lock()
+        self.executions, self.events, self.messages, self.snapshots = [], [], [], []  # acknowledged
+        self.volumes = []
+        self.stopping = False
+        self.violations = []
+        self.hits = collections.Counter()
+
+    def violation(self, what):
+        if what not in self.violations:
+            self.violations.append(what)
+            print(f"  VIOLATION {what}", flush=True)
+
+    # ── The scene ──
+
+    def set_the_scene(self):
+        assert self.server.start()
+        c = Client(self.server.port)
+        self.queue = c.json("sqs", "CreateQueue", QueueName="done")["QueueUrl"]
+        task = {"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage", "End": True,
+                "Parameters": {"QueueUrl": self.queue, "MessageBody.$": "$$.Execution.Name"}}
+        states = {"Begin": {"Type": "Pass", "Next": "Both"},
+                  "Both": {"Type": "Parallel", "Next": "Rest", "Branches": [
+                      {"StartAt": "L", "States": {"L": {"Type": "Wait", "Seconds": 2, "End": True}}},
+                      {"StartAt": "R", "States": {"R": {"Type": "Pass", "End": True}}}]},
+                  "Rest": {"Type": "Wait", "Seconds": 3, "Next": "Say"}, "Say": task}
+        role = f"arn:aws:iam::{ACCOUNT}:role/r"
+        create = lambda name, definition: c.json("states", "CreateStateMachine", name=name, definition=json.dumps(definition), roleArn=role)["stateMachineArn"]
+        self.machine = create("Work", {"StartAt": "Begin", "States": states})
+        self.started = create("Started", {"StartAt": "P", "States": {"P": {"Type": "Wait", "Seconds": 1, "End": True}}})
+        self.ticking = create("Ticking", {"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}})
+        c.json("events", "PutRule", Name="work", EventPattern=json.dumps({"source": ["work"]}))
+        c.json("events", "PutTargets", Rule="work", Targets=[{"Id": "m", "Arn": self.started, "RoleArn": role}])
+        c.json("events", "PutRule", Name="tick", ScheduleExpression="rate(1 minute)")
+        c.json("events", "PutTargets", Rule="tick", Targets=[{"Id": "m", "Arn": self.ticking, "RoleArn": role}])
+        self.subscriber = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Subscriber)
+        threading.Thread(target=self.subscriber.serve_forever, daemon=True).start()
+        self.topic = xml_all(c.query("sns", "CreateTopic", Name="news"), "TopicArn")[0]
+        c.query("sns", "Subscribe", TopicArn=self.topic, Protocol="http", Endpoint=f"http://127.0.0.1:{self.subscriber.server_port}/")
+        while not Subscriber.token:
+            time.sleep(0.01)
+        c.query("sns", "ConfirmSubscription", TopicArn=self.topic, Token=Subscriber.token)
+        for _ in range(VOLUMES):
+            self.volumes += xml_all(c.query("ec2", "CreateVolume", AvailabilityZone=PRIMARY + "a", Size="1"), "volumeId")
+
+    # ── The load: each thread does one kind of work, and writes down what was acknowledged ──
+
+    def work(self, act):
+        client, n = Client(self.server.port), 0
+        while not self.stopping:
+            n += 1
+            try:
+                act(client, n)
+            except (OSError, Refused) as problem:
+                if isinstance(problem, Refused):
+                    self.refused += 1
+                time.sleep(0.005)
+
+    refused = 0
+
+    def start_execution(self, client, n):
+        name = f"w{threading.get_ident() % 10000}-{n}"
+        arn = client.json("states", "StartExecution", stateMachineArn=self.machine, name=name, input=json.dumps({"n": n}))["executionArn"]
+        self.executions.append((name, arn))
+        time.sleep(0.004)
+
+    def put_event(self, client, n):
+        entries = [{"Source": "work", "DetailType": "t", "Detail": json.dumps({"n": n, "i": i})} for i in range(2)]
+        self.events += [e["EventId"] for e in client.json("events", "PutEvents", Entries=entries)["Entries"]]
+        time.sleep(0.01)
+
+    def publish(self, client, n):
+        self.messages += xml_all(client.query("sns", "Publish", TopicArn=self.topic, Message=f"news {n}"), "MessageId")
+        time.sleep(0.01)
+
+    def snapshot(self, client, n):
+        self.snapshots += xml_all(client.query("ec2", "CreateSnapshot", VolumeId=self.volumes[n % VOLUMES]), "snapshotId")
+        time.sleep(0.15)
+
+    # ── Killing ──
+
+    def run(self):
+        begun = time.time()
+        self.set_the_scene()
+        threads = [threading.Thread(target=self.work, args=(act,)) for act in (self.start_execution, self.start_execution, self.put_event, self.publish, self.snapshot)]
+        for t in threads:
+            t.start()
+        for n in range(self.kills):
+            label = LABELS[n // 2 % len(LABELS)] if n % 2 else None
+            self.server.kill()
+            crash = f"{label}:{self.random.randint(1, 40)}" if label else None
+            while not self.server.start(crash):  # it may be aimed at a place on the way up
+                self.hits[label] += 1
+                self.server.kill()
+                crash = None
+                label = None
+            self.spot_check()
+            try:
+                self.server.process.wait(2.0 if label else self.random.uniform(0.05, 0.5))
+                self.hits[label] += 1
+            except subprocess.TimeoutExpired:
+                self.hits["at random" if not label else f"{label} not reached"] += 1
+            if (n + 1) % 20 == 0:
+                print(f"  {n + 1} kills, {len(self.executions)} executions, {len(self.events)} events, {len(self.messages)} notifications, "
+                      f"{len(self.snapshots)} snapshots acknowledged, {len(self.violations)} violations", flush=True)
+        self.server.kill()
+        self.server.start()
+        self.stopping = True
+        for t in threads:
+            t.join()
+        self.check_all()
+        self.server.process.send_signal(signal.SIGTERM)
+        self.server.process.wait(20)
+        size = sum(os.path.getsize(os.path.join(self.data, f)) for f in os.listdir(self.data))
+        shutil.rmtree(self.data)
+        places = ", ".join(f"{k} {v}" for k, v in sorted(self.hits.items(), key=str))
+        print(f"{self.kills} kills in {time.time() - begun:.0f} s ({places}); slowest start {self.server.slowest * 1000:.0f} ms, {size >> 20} MiB of state, "
+              f"{self.refused} requests refused; {len(self.violations)} violations")
+        return 1 if self.violations else 0
+
+    def spot_check(self):
+        """The latest acknowledged things are there."""
+        client = Client(self.server.port)
+        try:
+            for name, arn in self.executions[-3:]:
+                self.present(client, name, arn)
+            for snapshot in self.snapshots[-1:]:
+                client.query("ec2", "DescribeSnapshots", **{"SnapshotId.1": snapshot})
+        except OSError:
+            pass  # it died again; the end's check sees all
+        except Refused as problem:
+            self.violation(f"an acknowledged snapshot is gone: {problem}")
+
+    def present(self, client, name, arn):
+        try:
+            return client.json("states", "DescribeExecution", executionArn=arn)
+        except Refused as problem:
+            self.violation(f"the acknowledged execution {name} is gone: {problem}")
+            return None
+
+    # ── The end ──
+
+    def listed(self, client, machine):
+        out, token = [], None
+        while True:
+            page = client.json("states", "ListExecutions", stateMachineArn=machine, maxResults=1000, **({"nextToken": token} if token else {}))
+            out += page["executions"]
+            token = page.get("nextToken")
+            if not token:
+                return out
+
+    def check_all(self):
+        client = Client(self.server.port)
+        primary_machine = f"arn:aws:states:{PRIMARY}:{ACCOUNT}:stateMachine:SnapshotManagement"
+        dr_machine = f"arn:aws:states:{DR}:{ACCOUNT}:stateMachine:SnapshotManagement"
+        client.json("events", "DisableRule", Name="tick")
+        end = time.time() + 120
+        while time.time() < end:  # all at rest
+            running = [e for m, r in ((self.machine, PRIMARY), (self.started, PRIMARY), (primary_machine, PRIMARY), (dr_machine, DR))
+                       for e in client.json("states", "ListExecutions", region=r, stateMachineArn=m, statusFilter="RUNNING")["executions"]]
+            pending = re.findall("<status>pending", client.query("ec2", "DescribeSnapshots", **{"Owner.1": "self"}))
+            pending += re.findall("<status>pending", client.query("ec2", "DescribeSnapshots", region=DR, **{"Owner.1": "self"}))
+            if not running and not pending:
+                break
+            time.sleep(0.3)
+        else:
+            self.violation(f"{len(running)} executions and {len(pending)} snapshots never came to rest, such as {running[:1]}")
+        time.sleep(1)
+        for name, arn in self.executions:
+            shown = self.present(client, name, arn)
+            if shown and shown["status"] != "SUCCEEDED":
+                self.violation(f"{name} is {shown['status']}: {shown.get('error')} {shown.get('cause')}")
+        for name, arn in self.random.sample(self.executions, min(400, len(self.executions))):
+            history = client.json("states", "GetExecutionHistory", executionArn=arn, maxResults=1000)["events"]
+            if [e["id"] for e in history] != list(range(1, len(history) + 1)) or history[-1]["type"] != "ExecutionSucceeded":
+                self.violation(f"the history of {name} has a gap or a double: {[(e['id'], e['type']) for e in history]}")
+        said = collections.Counter()
+        while True:
+            batch = client.json("sqs", "ReceiveMessage", QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages", [])
+            if not batch:
+                break
+            said.update(m["Body"] for m in batch)
+            client.json("sqs", "DeleteMessageBatch", QueueUrl=self.queue, Entries=[{"Id": str(i), "ReceiptHandle": m["ReceiptHandle"]} for i, m in enumerate(batch)])
+        for name, _ in self.executions:
+            if not said[name]:
+                self.violation(f"the execution {name} succeeded without its message")
+        by_event = collections.Counter(e["name"].split("_")[0] for e in self.listed(client, self.started))
+        for event in self.events:
+            if by_event[event] != 1:
+                self.violation(f"the event {event} started {by_event[event]} executions")
+        for message in self.messages:
+            if not Subscriber.received[message]:
+                self.violation(f"the notification {message} reached nobody")
+        ticks = len(self.listed(client, self.ticking))
+        if ticks < self.server.starts / 20:
+            self.violation(f"the schedule ran {ticks} times in {self.server.starts} lives of the server")
+        self.check_snapshots(client)
+        again = {k: sum(1 for v in c.values() if v > 1) for k, c in (("messages", said), ("notifications", Subscriber.received))}
+        print(f"  at the end: {len(self.executions)} executions, {len(self.events)} events, {len(self.messages)} notifications, {len(self.snapshots)} snapshots "
+              f"checked; {ticks} ticks; at-least-once twice: {again}")
+
+    def check_snapshots(self, client):
+        def described(region):
+            text = client.query("ec2", "DescribeSnapshots", region=region, **{"Owner.1": "self"})
+            items = re.split(r"<item><(?=description|snapshotId|ownerId|encrypted|volumeId|status|tagSet|startTime|progress|storageTier|completionTime|full|transferType|kms|data)", text)
+            return [i for i in items if "<snapshotId>" in i]
+
+        copies = collections.Counter()
+        for item in described(DR):
+            source = re.search(r"<key>snapward:source</key><value>([^<]*)", item) or re.search(r"<value>([^<]*)</value><key>snapward:source", item)
+            if source and "<status>error" not in item:
+                copies[source.group(1)] += 1
+        for source, n in copies.items():
+            if n > 1:
+                self.violation(f"{source} has {n} copies")
+        left = collections.defaultdict(list)
+        for item in described(PRIMARY):
+            snapshot, volume, start = (xml_all(item, t)[0] for t in ("snapshotId", "volumeId", "startTime"))
+            left[volume].append((start, snapshot))
+            if "AutomatedSnapName" not in item:
+                self.violation(f"{snapshot} was never tagged")
+            if not re.search(r"snapward:copy-state</key><value>completed|<value>completed</value><key>snapward:copy-state", item):
+                self.violation(f"{snapshot} has no confirmed copy")
+        there = {s for v in left.values() for _, s in v}
+        newest = self.snapshots[-1:]
+        for volume in self.volumes:
+            if len(left[volume]) != RETENTION:
+                self.violation(f"{volume} has {len(left[volume])} snapshots, {RETENTION} are to be kept")
+        for snapshot in newest:
+            if snapshot not in there:
+                self.violation(f"the newest snapshot {snapshot} was deleted")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("binary")
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--verbose", action="store_true")
+    options = parser.parse_args()
+    sys.exit(Campaign(os.path.abspath(options.binary), options.kills, options.seed, options.verbose).run())
+
+
+if __name__ == "__main__":
+    main()
