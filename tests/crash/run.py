@@ -212,9 +212,19 @@ class Campaign:
     # ── Killing ──
 
     def run(self):
+        try:
+            return self.campaign()
+        except (Refused, OSError, AssertionError) as problem:  # what must be answered was not: of a server that lost something, for one
+            self.violation(f"the server does not answer as it must: {type(problem).__name__} {problem}")
+            return 1
+        finally:
+            self.server.process.kill()
+            shutil.rmtree(self.data, ignore_errors=True)
+
+    def campaign(self):
         begun = time.time()
         self.set_the_scene()
-        threads = [threading.Thread(target=self.work, args=(act,)) for act in (self.start_execution, self.start_execution, self.put_event, self.publish, self.snapshot)]
+        threads = [threading.Thread(target=self.work, args=(act,), daemon=True) for act in (self.start_execution, self.start_execution, self.put_event, self.publish, self.snapshot)]
         for t in threads:
             t.start()
         for n in range(self.kills):
@@ -222,10 +232,11 @@ class Campaign:
             self.server.kill()
             crash = f"{label}:{self.random.randint(1, 40)}" if label else None
             while not self.server.start(crash):  # it may be aimed at a place on the way up
+                if not crash:
+                    raise AssertionError("it does not start any more")
                 self.hits[label] += 1
                 self.server.kill()
-                crash = None
-                label = None
+                crash = label = None
             self.spot_check()
             try:
                 self.server.process.wait(2.0 if label else self.random.uniform(0.05, 0.5))
@@ -244,7 +255,6 @@ class Campaign:
         self.server.process.send_signal(signal.SIGTERM)
         self.server.process.wait(20)
         size = sum(os.path.getsize(os.path.join(self.data, f)) for f in os.listdir(self.data))
-        shutil.rmtree(self.data)
         places = ", ".join(f"{k} {v}" for k, v in sorted(self.hits.items(), key=str))
         print(f"{self.kills} kills in {time.time() - begun:.0f} s ({places}); slowest start {self.server.slowest * 1000:.0f} ms, {size >> 20} MiB of state, "
               f"{self.refused} requests refused; {len(self.violations)} violations")

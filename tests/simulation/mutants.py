@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Does the simulator bite? Each mutant is the product with one deliberate mistake, built for real and simulated; it must be caught.
+"""Do the simulator and the crash campaign bite? Each mutant is the product with one deliberate mistake, built for real; it must be caught.
 
 usage: mutants.py BUILD [NAME…]   BUILD: a built folder, such as build/release. Nothing in the tree or the folder is changed.
-A mutant names the invariant that its mistake breaks first of all; it counts as caught when the simulator reports that one.
+A mutant names the invariant that its mistake breaks first of all; it counts as caught when the simulator reports that one. The last
+ones are caught by killing the server (tests/crash).
 Exit code 0: every mutant was caught.
 """
 import json
@@ -37,7 +38,10 @@ MUTANTS = [
     ("forgets tasks and timers at a restart", 10, "src/engine/executions.cpp", "      note(l, l.execution.step(in));", "      l.execution.step(in);"),
     ("writes no journal", 10, "src/engine/executions.cpp", "ledger_.put(kInputs,", "if (live.inputs++ > 1) ledger_.put(kInputs,"),
     ("skips a part of the history", 10, "src/engine/executions.cpp", "if (!step.history.empty() && !live.express)", "if (!step.history.empty() && live.inputs != 2)"),
+    ("answers before it has saved", "crash", "src/services/front.cpp", "ledger_.after_commit([=] {\n        crash_point", "loop_.defer([=] {\n        crash_point"),
+    ("commits by halves", "crash", "src/store/sqlite.cpp", 'execute("BEGIN IMMEDIATE")', 'execute("SELECT 1")', 'execute("COMMIT")', 'execute("SELECT 1")'),
 ]
+KILLS = 60  # of those
 
 root = pathlib.Path(__file__).resolve().parent.parent.parent
 
@@ -81,7 +85,11 @@ def main():
                 continue
             binary = mutant(build, commands, scratch, name, file, *edits)
             found = {}
-            for first in range(1, SEEDS, STEP):
+            if invariant == "crash":
+                report = run([sys.executable, str(root / "tests/crash/run.py"), str(binary), "--kills", str(KILLS)], timeout=600)
+                violations = re.findall("VIOLATION (.*)", report.stdout)
+                found = {"crash": ("-", violations[0])} if violations else {}
+            for first in range(1, SEEDS, STEP) if invariant != "crash" else []:
                 report = run([str(binary), "simulate", "--json", "--from", str(first), "--seeds", str(STEP)], timeout=600)
                 if not report.stdout:
                     sys.exit(f"mutants.py: '{name}' ended with {report.returncode} instead of a report: {report.stderr[-300:]}")
