@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
   snapward::cli::add_serve(app, exit_code);
   snapward::cli::add_demo(app, exit_code);
   snapward::cli::add_simulate(app, exit_code);
+  snapward::cli::add_backup(app, exit_code);
   snapward::cli::add_validate(app, exit_code);
   snapward::cli::add_executions(app, exit_code);
   snapward::cli::add_events(app, exit_code);

@@ -8,7 +8,14 @@ namespace snapward::engine {
 
 namespace {
 constexpr Duration kRetryCommit = std::chrono::seconds(1);
+
+// Going on without a row that is there would be a wrong answer, or a wrong deletion.
+[[noreturn]] void stop_unreadable(const Error& error) {
+  spdlog::critical("the state cannot be read, and nothing is done without it: {}", error.message);
+  spdlog::shutdown();
+  std::_Exit(1);
 }
+}  // namespace
 
 std::vector<store::Write> Ledger::Group::list() const {
   std::vector<store::Write> out;
@@ -48,9 +55,8 @@ std::optional<std::string> Ledger::get(std::string_view table, std::string_view 
     if (const auto found = group->writes.find(k); found != group->writes.end())
       return found->second ? std::optional(*found->second) : std::nullopt;
   auto row = store_.get(table, key);
-  if (row) return *std::move(row);
-  spdlog::error("{}", row.error().message);
-  return std::nullopt;
+  if (!row) stop_unreadable(row.error());
+  return *std::move(row);
 }
 
 std::vector<store::Row> Ledger::scan(std::string_view table, store::Range range) {
@@ -64,10 +70,7 @@ std::vector<store::Row> Ledger::scan(std::string_view table, store::Range range)
   store::Range wider = range;
   if (wider.limit < static_cast<std::size_t>(-1) - pending.size()) wider.limit += pending.size();
   auto rows = store_.scan(table, wider);
-  if (!rows) {
-    spdlog::error("{}", rows.error().message);
-    return {};
-  }
+  if (!rows) stop_unreadable(rows.error());
   if (pending.empty()) return *std::move(rows);
   std::map<std::string, std::string> merged;
   for (auto& row : *rows) merged.insert_or_assign(std::move(row.key), std::move(row.value));

@@ -3,7 +3,7 @@
 //
 // Reads see every write made before them, durable or not.
 // A group that cannot be committed is tried again until it can: nothing after it is let out meanwhile, so nothing is lost, and
-// healthy() is false. Owned by main; used on the loop's thread; commits run on a thread of the ledger's own.
+// healthy() is false. What cannot be read ends the process: an answer without it would be wrong. Owned by main; used on the loop's thread; commits run on a thread of the ledger's own.
 #pragma once
 #include <functional>
 #include <map>

@@ -9,13 +9,14 @@
 #include <mutex>
 
 #include "base/crash_point.hpp"
+#include "store/packing.hpp"
 #include "store/store.hpp"
 
 namespace snapward::store {
 
 namespace {
 
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;  // 2: values are packed
 
 struct CloseDb {
   void operator()(sqlite3* db) const { sqlite3_close_v2(db); }
@@ -40,7 +41,8 @@ struct Use {
     // An empty value is a value, not NULL.
     sqlite3_bind_blob(s, at, bytes.empty() ? "" : bytes.data(), static_cast<int>(bytes.size()), SQLITE_STATIC);
   }
-  [[nodiscard]] std::string column(int at) const {
+  // Valid until the next step.
+  [[nodiscard]] std::string_view bytes(int at) const {
     const auto* bytes = static_cast<const char*>(sqlite3_column_blob(s, at));
     return {bytes ? bytes : "", static_cast<std::size_t>(sqlite3_column_bytes(s, at))};
   }
@@ -61,18 +63,21 @@ class SqliteStore final : public Store {
                   fmt::format("the data folder '{}' is in use by another snapward; stop it, or choose another with --data", folder));
     path_ = folder + "/snapward.db";
     if (auto opened = connect(writer_); !opened) return opened;
-    // Large pages, because values are; a long log, because moving it into the file costs as much as writing it.
-    if (auto made = execute("PRAGMA page_size=16384"); !made) return made;
+    // Small pages, since rows are scattered by their keys and each page touched is written whole; a long log, because moving it into the
+    // file costs as much as writing it.
+    if (auto made = execute("PRAGMA page_size=4096"); !made) return made;
     if (auto made = execute("PRAGMA journal_mode=WAL"); !made) return made;
-    if (auto made = execute("PRAGMA wal_autocheckpoint=4096"); !made) return made;  // pages: 64 MiB
+    if (auto made = execute("PRAGMA wal_autocheckpoint=16384"); !made) return made;  // pages: 64 MiB
     if (auto made = execute("PRAGMA synchronous=FULL"); !made) return made;
+    if (auto made = execute("PRAGMA cache_size=-65536"); !made) return made;
     if (auto made = execute("CREATE TABLE IF NOT EXISTS rows (tbl BLOB NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (tbl, "
                             "key)) WITHOUT ROWID");
         !made)
       return made;
     if (auto known = check_version(); !known) return known;
     if (auto opened = connect(reader_); !opened) return opened;
-    return prepare();
+    if (auto prepared = prepare_writer(); !prepared) return prepared;
+    return prepare_reader();
   }
 
   Result<void> commit(const std::vector<Write>& writes) override {
@@ -81,7 +86,7 @@ class SqliteStore final : public Store {
       const Use use(w.value ? put_ : erase_);
       use.bind(1, w.table);
       use.bind(2, w.key);
-      if (w.value) use.bind(3, *w.value);
+      if (w.value) use.bind(3, packer_.pack(*w.value));
       if (sqlite3_step(use.s) != SQLITE_DONE) {
         auto problem = error(writer_, "cannot write");
         sqlite3_exec(writer_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
@@ -99,7 +104,11 @@ class SqliteStore final : public Store {
     use.bind(1, table);
     use.bind(2, key);
     const int rc = sqlite3_step(use.s);
-    if (rc == SQLITE_ROW) return std::optional(use.column(0));
+    if (rc == SQLITE_ROW) {
+      auto value = unpacker_.unpack(use.bytes(0));
+      if (!value) return damaged(table, key);
+      return std::optional(*std::move(value));
+    }
     if (rc == SQLITE_DONE) return std::optional<std::string>();
     return error(reader_, "cannot read");
   }
@@ -114,7 +123,9 @@ class SqliteStore final : public Store {
       const int rc = sqlite3_step(use.s);
       if (rc == SQLITE_DONE) break;
       if (rc != SQLITE_ROW) return error(reader_, "cannot read");
-      out.push_back({use.column(0), use.column(1)});
+      auto value = unpacker_.unpack(use.bytes(1));
+      if (!value) return damaged(table, use.bytes(0));
+      out.push_back({std::string(use.bytes(0)), *std::move(value)});
     }
     return out;
   }
@@ -148,7 +159,29 @@ class SqliteStore final : public Store {
     if (found > kVersion)
       return fail(ErrorCode::unavailable,
                   fmt::format("'{}' was written by a newer snapward (layout {}, this one knows {}); use that one", path_, found, kVersion));
+    if (found == 1)
+      if (auto packed = pack_look_alikes(); !packed) return packed;
     return found == kVersion ? Result<void>() : execute(fmt::format("PRAGMA user_version={}", kVersion).c_str());
+  }
+
+  // Layout 1 kept every value as it was: those that begin as packed ones do are packed now.
+  Result<void> pack_look_alikes() {
+    sqlite3_stmt* raw = nullptr;
+    if (sqlite3_prepare_v2(writer_.get(), "SELECT tbl, key, value FROM rows WHERE substr(value, 1, 4) = x'28B52FFD'", -1, &raw, nullptr) !=
+        SQLITE_OK)
+      return error(writer_, "cannot read");
+    const Statement statement(raw);
+    std::vector<Write> writes;
+    for (const Use use(statement); sqlite3_step(raw) == SQLITE_ROW;)
+      writes.emplace_back(std::string(use.bytes(0)), std::string(use.bytes(1)), std::string(use.bytes(2)));
+    if (writes.empty()) return {};
+    if (auto prepared = prepare_writer(); !prepared) return prepared;
+    return commit(writes);
+  }
+
+  std::unexpected<Error> damaged(std::string_view table, std::string_view key) const {
+    return fail(ErrorCode::corrupt,
+                fmt::format("cannot read '{}': the row '{}' of {} is damaged; restore the file from a backup", path_, key, table));
   }
 
   Result<void> execute(const char* sql) {
@@ -156,16 +189,21 @@ class SqliteStore final : public Store {
     return {};
   }
 
-  Result<void> prepare() {
-    const std::tuple<Db*, Statement*, const char*> all[] = {
-        {&writer_, &put_, "INSERT INTO rows VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value"},
-        {&writer_, &erase_, "DELETE FROM rows WHERE tbl = ?1 AND key = ?2"},
+  using Prepared = std::tuple<Db*, Statement*, const char*>;
+  Result<void> prepare_writer() {
+    return prepare({{&writer_, &put_, "INSERT INTO rows VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value"},
+                    {&writer_, &erase_, "DELETE FROM rows WHERE tbl = ?1 AND key = ?2"}});
+  }
+  Result<void> prepare_reader() {
+    return prepare({
         {&reader_, &get_, "SELECT value FROM rows WHERE tbl = ?1 AND key = ?2"},
         {&reader_, &up_, "SELECT key, value FROM rows WHERE tbl = ?1 AND key >= ?2 AND key < ?3 ORDER BY key"},
         {&reader_, &up_open_, "SELECT key, value FROM rows WHERE tbl = ?1 AND key >= ?2 ORDER BY key"},
         {&reader_, &down_, "SELECT key, value FROM rows WHERE tbl = ?1 AND key >= ?2 AND key < ?3 ORDER BY key DESC"},
         {&reader_, &down_open_, "SELECT key, value FROM rows WHERE tbl = ?1 AND key >= ?2 ORDER BY key DESC"},
-    };
+    });
+  }
+  Result<void> prepare(std::initializer_list<Prepared> all) {
     for (const auto& [db, statement, sql] : all) {
       sqlite3_stmt* raw = nullptr;
       if (sqlite3_prepare_v3(db->get(), sql, -1, SQLITE_PREPARE_PERSISTENT, &raw, nullptr) != SQLITE_OK)
@@ -176,6 +214,8 @@ class SqliteStore final : public Store {
   }
 
   std::string path_;
+  Packer packer_;      // of the committing thread
+  Unpacker unpacker_;  // of the reading one
   int lock_ = -1;
   Db writer_, reader_;  // before the statements: those go first
   Statement put_, erase_, get_, up_, up_open_, down_, down_open_;

@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "store/backup.hpp"
+
 namespace snapward::store {
 namespace {
 
@@ -73,6 +75,20 @@ TEST_P(StoreSuite, ScansRangesInKeyOrder) {
   EXPECT_EQ(keys(Range::prefix("zz")), "");
 }
 
+TEST_P(StoreSuite, KeepsLargeValuesAndThoseThatLookPacked) {
+  std::string large, noise, packed_look("\x28\xB5\x2F\xFD and so on", 14);
+  for (int i = 0; i < 5000; ++i) large += "{\"event\":" + std::to_string(i) + "},";
+  for (unsigned i = 0, x = 1; i < 5000; ++i) noise += static_cast<char>((x = x * 1664525 + 1013904223) >> 24);
+  ASSERT_TRUE(store_->commit({{"t", "large", large}, {"t", "look", packed_look}, {"t", "noise", noise}, {"t", "none", ""}}));
+  EXPECT_EQ(*store_->get("t", "large"), large);
+  EXPECT_EQ(*store_->get("t", "look"), packed_look);
+  EXPECT_EQ(*store_->get("t", "noise"), noise);
+  const auto rows = store_->scan("t", {});
+  ASSERT_TRUE(rows && rows->size() == 4);
+  EXPECT_EQ((*rows)[0].value, large);
+  EXPECT_EQ((*rows)[1].value, packed_look);
+}
+
 TEST_P(StoreSuite, PrefixEndingInTheHighestByte) {
   ASSERT_TRUE(store_->commit({{"t", "a\xff", "1"}, {"t", "a\xff\xff", "2"}, {"t", "b", "3"}}));
   EXPECT_EQ(keys(Range::prefix("a\xff")), "a\xff=1 a\xff\xff=2 ");
@@ -122,6 +138,107 @@ TEST(SqliteStore, SaysWhatIsWrongWithADamagedFile) {
   EXPECT_EQ(opened.error().code, ErrorCode::corrupt);
   EXPECT_NE(opened.error().message.find("restore it from a backup"), std::string::npos) << opened.error().message;
   std::filesystem::remove_all(folder);
+}
+
+void run_sql(const std::string& folder, const char* sql) {
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open((folder + "/snapward.db").c_str(), &db), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(db, sql, nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(db);
+  sqlite3_close(db);
+}
+
+// Layout 1 kept values as they were, also those that begin as packed ones do now.
+TEST(SqliteStore, TakesOverLayoutOne) {
+  const std::string folder = fresh_folder();
+  ASSERT_TRUE(open_sqlite(folder));
+  run_sql(folder, "INSERT INTO rows VALUES (x'74', x'61', x'28B52FFD6162'), (x'74', x'62', x'7b7d'); PRAGMA user_version=1");
+  auto opened = open_sqlite(folder);
+  ASSERT_TRUE(opened);
+  EXPECT_EQ(*(*opened)->get("t", "a"), std::string("\x28\xB5\x2F\xFD\x61\x62", 6));
+  EXPECT_EQ(*(*opened)->get("t", "b"), "{}");
+  opened->reset();
+  EXPECT_TRUE(open_sqlite(folder));
+  std::filesystem::remove_all(folder);
+}
+
+// What a power cut leaves of a commit under way: the commits before it are there, the torn one is not.
+TEST(SqliteStore, ATornLastCommitIsNone) {
+  const std::string folder = fresh_folder(), copy = fresh_folder();
+  auto store = open_sqlite(folder);
+  ASSERT_TRUE(store);
+  ASSERT_TRUE((*store)->commit({{"t", "a", std::string(3000, 'a')}}));
+  ASSERT_TRUE((*store)->commit({{"t", "b", std::string(3000, 'b')}, {"t", "c", "c"}}));
+  for (const char* name : {"/snapward.db", "/snapward.db-wal"}) std::filesystem::copy_file(folder + name, copy + name);
+  const auto wal = copy + "/snapward.db-wal";
+  {
+    std::fstream out(wal, std::ios::in | std::ios::out | std::ios::binary);
+    out.seekp(-100, std::ios::end);
+    out << std::string(100, '\x5a');
+  }
+  auto torn = open_sqlite(copy);
+  ASSERT_TRUE(torn) << torn.error().message;
+  EXPECT_EQ(*(*torn)->get("t", "a"), std::string(3000, 'a'));
+  EXPECT_EQ(*(*torn)->get("t", "b"), std::nullopt);
+  EXPECT_EQ(*(*torn)->get("t", "c"), std::nullopt);
+  torn->reset();
+  store->reset();
+  std::filesystem::remove_all(folder);
+  std::filesystem::remove_all(copy);
+}
+
+TEST(SqliteStore, ADamagedPageIsAnErrorNotAnEmptyAnswer) {
+  const std::string folder = fresh_folder();
+  {
+    auto store = open_sqlite(folder);
+    ASSERT_TRUE(store);
+    std::vector<Write> writes;
+    for (int i = 0; i < 2000; ++i) writes.emplace_back("t", "key" + std::to_string(i), "value " + std::to_string(i));
+    ASSERT_TRUE((*store)->commit(writes));
+  }
+  const auto size = std::filesystem::file_size(folder + "/snapward.db");
+  {
+    std::fstream out(folder + "/snapward.db", std::ios::in | std::ios::out | std::ios::binary);
+    for (std::uintmax_t at = 4096; at + 4096 <= size; at += 4096) {  // all but the first page
+      out.seekp(static_cast<std::streamoff>(at));
+      out << std::string(64, '\xff');
+    }
+  }
+  auto store = open_sqlite(folder);
+  if (store) {
+    const auto rows = (*store)->scan("t", {});
+    ASSERT_FALSE(rows);
+    EXPECT_EQ(rows.error().code, ErrorCode::corrupt);
+    EXPECT_NE(rows.error().message.find("restore it from a backup"), std::string::npos) << rows.error().message;
+  }
+  const auto saved = back_up(folder, folder + "/saved.db");
+  ASSERT_FALSE(saved) << "a damaged state must not become a backup";
+  EXPECT_FALSE(std::filesystem::exists(folder + "/saved.db"));
+  std::filesystem::remove_all(folder);
+}
+
+TEST(SqliteStore, BacksUpWhileOpenAndRestores) {
+  const std::string folder = fresh_folder(), other = fresh_folder(), file = other + "/it's.db";
+  auto store = open_sqlite(folder);
+  ASSERT_TRUE(store);
+  ASSERT_TRUE((*store)->commit({{"t", "a", std::string(3000, 'a')}, {"t", "b", "1"}}));
+  const auto saved = back_up(folder, file);
+  ASSERT_TRUE(saved) << saved.error().message;
+  EXPECT_EQ(saved->rows, 2);
+  ASSERT_TRUE((*store)->commit({{"t", "b", "2"}}));
+  EXPECT_EQ(back_up(folder, file).error().code, ErrorCode::conflict);
+  EXPECT_EQ(back_up(other, other + "/x").error().code, ErrorCode::not_found);
+  EXPECT_EQ(restore(file, folder).error().code, ErrorCode::conflict);
+  ASSERT_TRUE(restore(file, other + "/new"));
+  auto again = open_sqlite(other + "/new");
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(*(*again)->get("t", "a"), std::string(3000, 'a'));
+  EXPECT_EQ(*(*again)->get("t", "b"), "1");
+  std::ofstream(other + "/nonsense") << std::string(9000, 'x');
+  EXPECT_EQ(restore(other + "/nonsense", other + "/n2").error().code, ErrorCode::corrupt);
+  again->reset();
+  store->reset();
+  std::filesystem::remove_all(folder);
+  std::filesystem::remove_all(other);
 }
 
 }  // namespace
