@@ -10,6 +10,7 @@
 #include <iterator>
 #include <thread>
 
+#include "base/log.hpp"
 #include "cli/commands.hpp"
 #include "net/client.hpp"
 #include "net/server.hpp"
@@ -26,7 +27,9 @@ struct Options {
               account = "000000000000";
   std::uint16_t port = 4566;
   bool in_memory = false, no_workflows = false, no_throttling = false;
-  double time_scale = 1.0;
+  double time_scale = 1.0, drain_seconds = 5;
+  int keep_days = 90;
+  std::string log_format = "text";
   snapshots::Settings settings;
 };
 
@@ -97,6 +100,7 @@ void say_when_clock_is_behind(Instant last) {
 int serve(const Options& o) {
   const auto begun = std::chrono::steady_clock::now();
   spdlog::set_level(spdlog::level::from_str(o.log_level));
+  if (o.log_format == "json") log::write_json();
   services::LocalCloudOptions cloud_options{.account = o.account, .base_url = {}, .ec2 = {}};
   if (!o.behaviour_file.empty()) {
     const auto text = read_file(o.behaviour_file);
@@ -167,6 +171,7 @@ int serve(const Options& o) {
   world::World world(clock, entropy, *store, mode, *outbound, std::move(cloud_options));
   loop = &world.loop;
   world.cloud.executions().set_mocks(std::move(mocks));
+  world.cloud.executions().keep_for(std::chrono::hours(24 * o.keep_days));
   front_options.metrics = [&world] { return world.cloud.metrics(); };
   services::Front the_front(world.loop, world.ledger, world.cloud, std::move(front_options));
   front = &the_front;
@@ -198,6 +203,9 @@ int serve(const Options& o) {
   std::thread waiter([&] {
     int signal = 0;
     sigwait(&signals, &signal);
+    the_front.say_draining();
+    if (const int left = server.drain(std::chrono::milliseconds(static_cast<std::int64_t>(o.drain_seconds * 1000))); left > 0)
+      spdlog::warn("{} requests were still unanswered after {} s; they are given up", left, o.drain_seconds);
     world.loop.stop();
   });
   world.loop.run();
@@ -235,6 +243,15 @@ void add_serve(CLI::App& app, int& exit_code) {
   c->add_option("--mocks", o->mocks_file, "JSON file: answers given instead of calls, by state machine and test case (docs/testing.md)");
   c->add_option("--access-keys", o->keys_file, "JSON file {access key: secret}: check signatures with these, refuse others");
   c->add_option("--mail", o->mail, "mailbox file for e-mail subscriptions [in the data folder]");
+  c->add_option("--keep-executions", o->keep_days, "days that executions and their histories are kept after their end")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 36500));
+  c->add_option("--drain-seconds", o->drain_seconds, "how long requests under way are waited for when told to stop")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 600.0));
+  c->add_option("--log-format", o->log_format, "text, or json: an object a line")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"text", "json"}));
   c->add_option("--log-level", o->log_level, "trace, debug, info, warn, error")->capture_default_str();
   c->footer(
       "Examples:\n  snapward serve --in-memory --time-scale 20\n  snapward serve --tag Backup=yes --retention 14 --data /var/lib/snapward");

@@ -179,14 +179,14 @@ struct EngineFixture : testing::Test {
     Ledger ledger;
     Executions executions;
   };
-  std::string begin(const std::string& input = "{}") {
+  std::string begin(const std::string& input = "{}", const std::string& name = "e") {
     const Json record = world->executions.start({.arn = "arn:aws:states:us-west-2:1:stateMachine:M",
                                                  .name = "M",
                                                  .role_arn = "r",
                                                  .region = "us-west-2",
                                                  .revision = "1",
                                                  .machine = machine},
-                                                "e", input, *Json::parse(input));
+                                                name, input, *Json::parse(input));
     world->loop.settle();
     return std::string(record["executionArn"].string_or());
   }
@@ -274,6 +274,26 @@ TEST(Executions, ACommandIsPerformedOnlyOnceItIsDurable) {
   EXPECT_TRUE(cloud.calls.empty());
   loop.advance_to(clock, clock.now() + std::chrono::seconds(3));
   EXPECT_EQ(cloud.calls.size(), 1U);
+}
+
+TEST_F(EngineFixture, ForgetsWhatEndedLongAgo) {
+  start();
+  const auto stays = [&] { return store->scan("executions", {})->size(); };
+  for (int i = 0; i < 450; ++i) begin("{}", std::to_string(i));
+  world->loop.advance_to(clock, clock.now() + std::chrono::minutes(5));
+  const std::string late = begin("{}", "late");
+  ASSERT_EQ(stays(), 451U);
+  world->executions.keep_for(std::chrono::hours(48));
+  world->loop.advance_to(clock, clock.now() + std::chrono::hours(40));
+  EXPECT_EQ(stays(), 451U);
+  const std::string running = begin("{}", "running");
+  clock.set(clock.now() + std::chrono::hours(9));  // its timer has not fired yet
+  world->loop.advance_to(clock, clock.now() + std::chrono::seconds(1));
+  EXPECT_EQ(stays(), 1U);
+  EXPECT_EQ(store->scan("executions_by_machine", {})->size(), 1U);
+  const auto rows = store->scan("history", {});
+  for (const auto& row : *rows) EXPECT_TRUE(row.key.starts_with(running)) << row.key;
+  EXPECT_FALSE(world->executions.find(late));
 }
 
 TEST_F(EngineFixture, PagesOfHistoryAndLists) {

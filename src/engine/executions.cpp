@@ -6,6 +6,7 @@
 
 #include "base/arn.hpp"
 #include "base/crash_point.hpp"
+#include "base/log.hpp"
 #include "base/text.hpp"
 #include "engine/integrations.hpp"
 
@@ -19,6 +20,10 @@ constexpr const char* kInputs = "inputs";
 constexpr const char* kFailures = "failures";
 constexpr const char* kMapRuns = "map_runs";
 constexpr const char* kMapRunsByExecution = "map_runs_by_execution";
+
+constexpr std::size_t kMaxLoggedCause = 300;
+constexpr std::size_t kForgottenAtOnce = 200;  // executions a turn: what clients wait for meanwhile
+constexpr Duration kSweepEvery = std::chrono::hours(1);
 
 // RFC 9110's date: "Tue, 15 Nov 1994 08:12:31 GMT".
 std::string http_date(Instant at) { return fmt::format("{:%a, %d %b %Y %H:%M:%S} GMT", std::chrono::floor<std::chrono::seconds>(at)); }
@@ -513,6 +518,12 @@ void Executions::finish(Live& live) {
   ++counts_.ended[asl::status_name(live.execution.status())];
   const std::string arn = live.arn();
   if (!live.express || !live.parent.arn.empty()) ledger_.put(kExecutions, arn, record.dump());
+  const bool good = live.execution.status() == asl::Status::succeeded;
+  log::write(good ? spdlog::level::debug : spdlog::level::info, good ? "execution ended" : "execution ended badly",
+             {{"execution", arn},
+              {"status", asl::status_name(live.execution.status())},
+              {"error", live.execution.failure().error},
+              {"cause", std::string_view(live.execution.failure().cause).substr(0, kMaxLoggedCause)}});
   if (!live.express) {
     for (std::int64_t i = 0; i < live.inputs; ++i) ledger_.erase(kInputs, numbered(arn, i));
     if (live.execution.status() != asl::Status::succeeded) ledger_.put(kFailures, arn, live.execution.failure_point().dump());
@@ -739,6 +750,52 @@ Executions::Page Executions::history(const std::string& arn, bool newest_first, 
     }
   }
   return page;
+}
+
+// ── What is forgotten ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+void Executions::keep_for(Duration span) {
+  keep_ = span;
+  loop_.after(kSweepEvery, [this] { sweep({}, {}); });
+}
+
+// The listing is by machine and newest first: of each machine, what began before the limit stands together at the end.
+void Executions::sweep(std::string machine, std::string from) {
+  const Instant before = loop_.now() - keep_;
+  std::size_t seen = 0;
+  while (seen < kForgottenAtOnce) {
+    if (from.empty()) {  // the next machine
+      const auto next = ledger_.scan(kByMachine, {.from = machine.empty() ? "" : machine + "\n\xff", .to = "", .limit = 1});
+      if (next.empty()) return void(loop_.after(kSweepEvery, [this] { sweep({}, {}); }));
+      machine = next[0].key.substr(0, next[0].key.find('\n'));
+      from = by_machine_key(machine, before, "");
+    }
+    const auto rows = ledger_.scan(kByMachine, {.from = from, .to = machine + "\n\xff", .limit = kForgottenAtOnce - seen});
+    for (const auto& row : rows)
+      if (forget(row.value.empty() ? arn_of(machine, row.key.substr(row.key.rfind('\n') + 1)) : row.value, before))
+        ledger_.erase(kByMachine, row.key);
+    seen += rows.size() + 1;
+    from = rows.empty() ? std::string() : rows.back().key + '\0';
+  }
+  ledger_.after_commit([this, machine, from] { sweep(machine, from); });
+}
+
+// Whether it was over before then, and is gone now.
+bool Executions::forget(const std::string& arn, Instant before) {
+  if (live_.contains(arn)) return false;
+  const auto record = find(arn);
+  if (record) {
+    const auto stopped = parse_iso((*record)["stopDate"].string_or());
+    if (!stopped || *stopped >= before) return false;
+  }
+  ledger_.erase(kExecutions, arn);
+  ledger_.erase(kFailures, arn);
+  for (const auto& row : ledger_.scan(kHistory, store::Range::prefix(arn + "\n"))) ledger_.erase(kHistory, row.key);
+  for (const auto& row : ledger_.scan(kMapRunsByExecution, store::Range::prefix(arn + "\n"))) {
+    ledger_.erase(kMapRuns, row.value);
+    ledger_.erase(kMapRunsByExecution, row.key);
+  }
+  return true;
 }
 
 std::vector<asl::Execution::Waiting> Executions::waiting_for(const std::string& arn) const {

@@ -68,6 +68,10 @@ class Executions {
   Task<std::optional<Json>> poll_activity(std::string arn, std::string worker);
   void set_activity_check(std::function<bool(const std::string& arn)> known) { activity_known_ = std::move(known); }
 
+  // Executions that ended longer ago are forgotten with their histories and map runs, as AWS does after 90 days. Looks once an hour, and
+  // forgets a few at a time.
+  void keep_for(Duration span);
+
   // Answers given instead of calls, per machine, test case and state (the format of Step Functions Local's mock configuration).
   void set_mocks(Json mocks) { mocks_ = std::move(mocks); }
 
@@ -130,6 +134,8 @@ class Executions {
   void invoke(const std::string& arn, std::int64_t task);
   void arm(Live& live, std::int64_t timer, Instant deadline);
   void finish(Live& live);
+  void sweep(std::string machine, std::string from);
+  bool forget(const std::string& arn, Instant before);
 
   Loop& loop_;
   Ledger& ledger_;
@@ -155,6 +161,7 @@ class Executions {
   std::function<bool(const std::string& arn)> activity_known_;
   Json mocks_;
   Counts counts_;
+  Duration keep_{0};  // zero: for ever
 };
 
 }  // namespace snapward::engine

@@ -2,12 +2,18 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include "base/crash_point.hpp"
 
 namespace snapward::engine {
 
 namespace {
 constexpr Duration kRetryCommit = std::chrono::seconds(1);
+
+double seconds_since(std::chrono::steady_clock::time_point begun) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+}
 
 // Going on without a row that is there would be a wrong answer, or a wrong deletion.
 [[noreturn]] void stop_unreadable(const Error& error) {
@@ -108,13 +114,20 @@ void Ledger::flush() {
   }
   flying_ = std::exchange(gathering_, {});
   in_flight_ = true;
-  finished(flying_.writes.empty() ? Result<void>() : commit(flying_.list(), commit_seconds_));
+  finished(flying_.writes.empty() ? Result<void>() : commit(flying_.list()));
 }
 
-Result<void> Ledger::commit(const std::vector<store::Write>& writes, double& seconds) {
+void Ledger::Latencies::add(double seconds) {
+  const auto bound = std::lower_bound(kBounds.begin(), kBounds.end(), seconds);
+  ++counts[static_cast<std::size_t>(bound - kBounds.begin())];
+  sum += seconds;
+}
+
+// On the loop's thread.
+Result<void> Ledger::commit(const std::vector<store::Write>& writes) {
   const auto begun = std::chrono::steady_clock::now();
   auto outcome = store_.commit(writes);
-  seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  latencies_.add(seconds_since(begun));
   return outcome;
 }
 
@@ -122,7 +135,7 @@ void Ledger::finished(const Result<void>& outcome) {
   if (!outcome) {
     if (healthy_) spdlog::error("state cannot be saved, holding everything back until it can: {}", outcome.error().message);
     healthy_ = false;
-    loop_.after(kRetryCommit, [this] { finished(commit(flying_.list(), commit_seconds_)); });
+    loop_.after(kRetryCommit, [this] { finished(commit(flying_.list())); });
     return;
   }
   if (!healthy_) spdlog::info("state is saved again");
@@ -143,10 +156,10 @@ void Ledger::commit_in_background() {
     if (!job_) return;
     const auto writes = *std::exchange(job_, std::nullopt);
     lock.unlock();
-    double seconds = 0;
-    const auto outcome = commit(writes, seconds);
-    loop_.post([this, outcome, seconds] {
-      commit_seconds_ += seconds;
+    const auto begun = std::chrono::steady_clock::now();
+    const auto outcome = store_.commit(writes);
+    loop_.post([this, outcome, seconds = seconds_since(begun)] {
+      latencies_.add(seconds);
       finished(outcome);
     });
     lock.lock();

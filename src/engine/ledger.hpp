@@ -3,8 +3,10 @@
 //
 // Reads see every write made before them, durable or not.
 // A group that cannot be committed is tried again until it can: nothing after it is let out meanwhile, so nothing is lost, and
-// healthy() is false. What cannot be read ends the process: an answer without it would be wrong. Owned by main; used on the loop's thread; commits run on a thread of the ledger's own.
+// healthy() is false. What cannot be read ends the process: an answer without it would be wrong. Owned by main; used on the loop's thread;
+// commits run on a thread of the ledger's own.
 #pragma once
+#include <array>
 #include <functional>
 #include <map>
 #include <optional>
@@ -34,7 +36,15 @@ class Ledger {
   void after_commit(Loop::Work work);
   [[nodiscard]] bool healthy() const { return healthy_; }
   [[nodiscard]] std::uint64_t commits() const { return commits_; }
-  [[nodiscard]] double commit_seconds() const { return commit_seconds_; }  // real time spent committing, on whatever thread
+  // Real time that commits took, on whatever thread.
+  struct Latencies {
+    static constexpr std::array<double, 10> kBounds{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0};  // seconds
+    std::array<std::uint64_t, kBounds.size() + 1> counts{};  // each up to its bound, the last beyond all
+    double sum = 0;
+    void add(double seconds);
+  };
+  [[nodiscard]] const Latencies& latencies() const { return latencies_; }
+  [[nodiscard]] std::size_t waiting() const { return gathering_.waiting.size() + flying_.waiting.size(); }  // answers and commands
 
  private:
   using Key = std::pair<std::string, std::string>;
@@ -48,7 +58,7 @@ class Ledger {
   void flush();
   void commit_in_background();
   void finished(const Result<void>& outcome);
-  Result<void> commit(const std::vector<store::Write>& writes, double& seconds);
+  Result<void> commit(const std::vector<store::Write>& writes);
 
   store::Store& store_;
   Loop& loop_;
@@ -57,7 +67,7 @@ class Ledger {
   bool in_flight_ = false;
   bool healthy_ = true;
   std::uint64_t commits_ = 0;
-  double commit_seconds_ = 0;
+  Latencies latencies_;
 
   std::mutex mutex_;  // guards job_ and closing_
   std::condition_variable wake_;

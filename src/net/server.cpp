@@ -35,10 +35,15 @@ wire::HttpResponse plain_refusal(int status, const std::string& message) {
   return response;
 }
 
+struct Traffic {
+  std::atomic<bool> draining = false;
+  std::atomic<int> requests = 0;  // taken in, not yet answered
+};
+
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  Session(Socket socket, asio::io_context& context, const Server::Handler& handler, const Refusal& refusal)
-      : stream_(std::move(socket)), context_(context), handler_(handler), refusal_(refusal) {}
+  Session(Socket socket, asio::io_context& context, const Server::Handler& handler, const Refusal& refusal, Traffic& traffic)
+      : stream_(std::move(socket)), context_(context), handler_(handler), refusal_(refusal), traffic_(traffic) {}
 
   void read() {
     parser_.emplace();
@@ -73,6 +78,8 @@ class Session : public std::enable_shared_from_this<Session> {
     for (const auto& field : message)
       request.headers.add(std::string(std::string_view(field.name_string())), std::string(std::string_view(field.value())));
     request.body = std::move(message.body());
+    ++traffic_.requests;
+    counted_ = true;
     stream_.expires_never();  // the answer takes what it takes: long polls
     handler_(std::move(request), [self = shared_from_this()](Server::Answer answer) {
       asio::post(self->context_, [self, answer = std::move(answer)] { self->write(answer()); });
@@ -97,12 +104,14 @@ class Session : public std::enable_shared_from_this<Session> {
     message_->result(static_cast<unsigned>(response.status));
     message_->set(http::field::server, "Snapward/" SNAPWARD_VERSION);
     for (auto& [name, value] : response.headers.list) message_->insert(name, value);
+    if (traffic_.draining) keep_alive_ = false;
     message_->keep_alive(keep_alive_);
     message_->body() = std::move(response.body);
     message_->prepare_payload();
     if (head_) message_->body().clear();
     stream_.expires_after(kIdle);
     http::async_write(stream_, *message_, [self = shared_from_this()](beast::error_code error, std::size_t) {
+      if (std::exchange(self->counted_, false)) --self->traffic_.requests;
       if (error || !self->keep_alive_) return self->close();
       self->read();
     });
@@ -117,10 +126,11 @@ class Session : public std::enable_shared_from_this<Session> {
   asio::io_context& context_;
   const Server::Handler& handler_;
   const Refusal& refusal_;
+  Traffic& traffic_;
   beast::flat_buffer buffer_;
   std::optional<http::request_parser<http::string_body>> parser_;
   std::optional<http::response<http::string_body>> message_;
-  bool keep_alive_ = true, head_ = false;
+  bool keep_alive_ = true, head_ = false, counted_ = false;
   unsigned version_ = 11;
 };
 
@@ -153,6 +163,16 @@ class BeastServer final : public Server {
     accept();
     thread_ = std::thread([this] { context_.run(); });
   }
+  int drain(std::chrono::milliseconds at_most) override {
+    traffic_.draining = true;
+    asio::post(context_, [this] {
+      beast::error_code ignored;
+      acceptor_.close(ignored);
+    });
+    const auto end = std::chrono::steady_clock::now() + at_most;
+    while (traffic_.requests > 0 && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return traffic_.requests;
+  }
   void stop() override {
     context_.stop();
     if (thread_.joinable()) thread_.join();
@@ -162,11 +182,11 @@ class BeastServer final : public Server {
  private:
   void accept() {
     acceptor_.async_accept([this](beast::error_code error, Socket socket) {
-      if (error == asio::error::operation_aborted) return;
+      if (error == asio::error::operation_aborted || !acceptor_.is_open()) return;
       if (!error) {
         beast::error_code ignored;
         socket.set_option(tcp::no_delay(true), ignored);
-        std::make_shared<Session>(std::move(socket), context_, handler_, refusal_)->read();
+        std::make_shared<Session>(std::move(socket), context_, handler_, refusal_, traffic_)->read();
       }
       accept();
     });
@@ -176,6 +196,7 @@ class BeastServer final : public Server {
   asio::basic_socket_acceptor<tcp, asio::io_context::executor_type> acceptor_{context_};
   Handler handler_;
   Refusal refusal_;
+  Traffic traffic_;
   std::thread thread_;
 };
 

@@ -4,6 +4,7 @@
 // function runs on the server's thread again, so that encoding does not burden the caller.
 // Limits: headers 16 KiB, bodies 8 MiB (413 beyond), idle connections 75 s.
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -31,6 +32,9 @@ class Server {
   static Result<std::unique_ptr<Server>> listen(const Options& options, Handler handler);
   virtual ~Server() = default;
   virtual void start() = 0;
+  // Takes no new connections, ends each after its answer, and waits for the requests under way, this long at most. From any thread but
+  // the server's own. How many were still unanswered.
+  virtual int drain(std::chrono::milliseconds at_most) = 0;
   virtual void stop() = 0;  // ends connections and the thread
   [[nodiscard]] virtual std::uint16_t port() const = 0;
 };

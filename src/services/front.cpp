@@ -58,7 +58,8 @@ wire::HttpResponse Front::refusal(int status, const std::string& message) {
 void Front::handle(const wire::HttpRequest& request, Respond respond) {
   const std::string id = request_id();
   if (request.method == "GET" && (request.path() == "/healthz" || request.path() == "/readyz"))
-    return loop_.post([this, respond = std::move(respond)] {
+    return loop_.post([this, respond = std::move(respond), ready = request.path() == "/readyz"] {
+      if (ready && draining_) return respond([] { return text(503, "stopping\n"); });
       const bool well = ledger_.healthy();
       respond([well] { return text(well ? 200 : 503, well ? "ok\n" : "state cannot be saved; see the log\n"); });
     });

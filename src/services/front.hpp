@@ -4,6 +4,7 @@
 //
 // Threads: handle() runs on the server's thread; the encoding function it answers with too. Only the call itself is on the loop.
 #pragma once
+#include <atomic>
 #include <functional>
 #include <map>
 #include <string>
@@ -29,6 +30,8 @@ class Front {
   Front(engine::Loop& loop, engine::Ledger& ledger, cloud::Cloud& cloud, FrontOptions options)
       : loop_(loop), ledger_(ledger), cloud_(cloud), options_(std::move(options)) {}
   void handle(const wire::HttpRequest& request, Respond respond);
+  // From now on /readyz says no: the process is about to stop. From any thread.
+  void say_draining() { draining_ = true; }
   // What a request gets that could not be read: nothing is known of its service, so it is worded as the JSON services do.
   static wire::HttpResponse refusal(int status, const std::string& message);
 
@@ -37,6 +40,7 @@ class Front {
   engine::Ledger& ledger_;
   cloud::Cloud& cloud_;
   FrontOptions options_;
+  std::atomic<bool> draining_ = false;
 };
 
 }  // namespace snapward::services

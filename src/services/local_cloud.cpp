@@ -57,7 +57,9 @@ std::string LocalCloud::metrics() const {
     m.counter("snapward_executions_ended_total", "Executions ended since the process began, by status.", static_cast<double>(n),
               {{"status", status}});
   m.counter("snapward_commits_total", "Groups of writes made durable.", static_cast<double>(env_.ledger.commits()));
-  m.counter("snapward_commit_seconds_total", "Time spent making them durable.", env_.ledger.commit_seconds());
+  m.histogram("snapward_commit_seconds", "What making a group durable took.", env_.ledger.latencies());
+  m.gauge("snapward_commit_waiting", "Answers and commands that wait until what they say is durable.",
+          static_cast<double>(env_.ledger.waiting()));
   m.gauge("snapward_state_saved", "1 while what is accepted can be saved, 0 while it is held back.", env_.ledger.healthy() ? 1 : 0);
   for (const auto& [name, service] : services_) service->metrics(m);
   return m.text();

@@ -23,6 +23,18 @@ void Metrics::add(const std::string& name, const std::string& help, const char* 
   }
   family.lines += fmt::format("{}{} {}\n", name, shown.empty() ? "" : '{' + shown + '}', value);
 }
+void Metrics::histogram(const std::string& name, const std::string& help, const engine::Ledger::Latencies& values) {
+  Family& family = families_[name];
+  family.help = help;
+  family.type = "histogram";
+  std::uint64_t count = 0;
+  for (std::size_t i = 0; i < values.counts.size(); ++i) {
+    count += values.counts[i];
+    const std::string bound = i < values.kBounds.size() ? fmt::format("{}", values.kBounds[i]) : "+Inf";
+    family.lines += fmt::format("{}_bucket{{le=\"{}\"}} {}\n", name, bound, count);
+  }
+  family.lines += fmt::format("{0}_sum {1}\n{0}_count {2}\n", name, values.sum, count);
+}
 std::string Metrics::text() const {
   std::string out;
   for (const auto& [name, family] : families_)

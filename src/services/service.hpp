@@ -28,6 +28,7 @@ class Metrics {
                const std::vector<std::pair<std::string, std::string>>& labels = {}) {
     add(name, help, "counter", value, labels);
   }
+  void histogram(const std::string& name, const std::string& help, const engine::Ledger::Latencies& values);
   [[nodiscard]] std::string text() const;
 
  private:

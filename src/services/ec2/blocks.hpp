@@ -26,7 +26,7 @@ class BlockMap {
   struct Run {
     std::int64_t count, content;
   };
-  std::map<std::int64_t, Run> runs_;   // by start, never overlapping
+  std::map<std::int64_t, Run> runs_;  // by start, never overlapping
   mutable std::int64_t blocks_ = -1;  // counted once; negative: not yet
 };
 

@@ -115,7 +115,10 @@ Ec2::Ec2(Environment& env, Behaviour behaviour) : Service("ec2", env), behaviour
 }
 
 Ec2::Check Ec2::throttle(const Call& call) {
-  const auto refuse = [] { return cloud::error("RequestLimitExceeded", "Request limit exceeded.", 503); };
+  const auto refuse = [&] {
+    ++throttled_[call.operation];
+    return cloud::error("RequestLimitExceeded", "Request limit exceeded.", 503);
+  };
   if (env_.loop.entropy().chance(behaviour_.fail_throttle)) return refuse();
   if (!behaviour_.throttling) return {};
   const Rate rate = rate_of(call);

@@ -132,7 +132,8 @@ class Ec2 final : public Service {
     double tokens = 0;
     Instant at;
   };
-  std::map<std::string, Bucket> buckets_;  // region, operation
+  std::map<std::string, Bucket> buckets_;           // region, operation
+  std::map<std::string, std::uint64_t> throttled_;  // by operation
 };
 
 }  // namespace snapward::services::ec2

@@ -530,6 +530,9 @@ Reply Ec2::restore_from_bin(const Call& call) {
 }
 
 void Ec2::metrics(Metrics& m) const {
+  for (const auto& [operation, n] : throttled_)
+    m.counter("snapward_throttles_total", "Calls refused with RequestLimitExceeded, by operation.", static_cast<double>(n),
+              {{"operation", operation}});
   std::map<std::pair<std::string, std::string>, std::int64_t> by_state;  // region, state
   std::map<std::pair<std::string, std::string>, Instant> newest;         // region, volume → start of its newest completed snapshot
   for (const auto& [id, s] : snapshots_) {

@@ -446,6 +446,10 @@ Task<void> Sns::deliver(Delivery d) {
   settle(std::move(d), failure);
 }
 
+void Sns::metrics(Metrics& m) const {
+  m.gauge("snapward_notifications_waiting", "Notifications accepted and not yet delivered.", static_cast<double>(deliveries_.size()));
+}
+
 void Sns::settle(Delivery d, const std::string& failure) {
   if (failure.empty() || d.attempts >= kMaxRetries) {
     if (!failure.empty())

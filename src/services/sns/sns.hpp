@@ -14,6 +14,7 @@ class Sns final : public Service {
  public:
   Sns(Environment& env, Outbound& outbound);
   void restore() override;
+  void metrics(Metrics& m) const override;
 
  private:
   struct Subscription {
