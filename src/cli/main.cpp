@@ -1,3 +1,4 @@
+#include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include "cli/commands.hpp"
@@ -12,6 +13,7 @@ int main(int argc, char** argv) {
       "  snapward events tail                   watch a bus");
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("snapward " SNAPWARD_VERSION " (") + snapward::cli::commit() + ")");
+  spdlog::set_default_logger(spdlog::stderr_color_mt("snapward"));  // standard output is for results
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %^%l%$ %v", spdlog::pattern_time_type::utc);
   int exit_code = 0;
   snapward::cli::add_serve(app, exit_code);

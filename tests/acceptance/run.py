@@ -8,7 +8,9 @@ import http.server
 import json
 import os
 import pathlib
+import random
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -18,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 
 import boto3
@@ -41,10 +44,10 @@ def free_port():
 
 
 class Server:
-    def __init__(self, *arguments, port=None, env=None):
+    def __init__(self, *arguments, port=None, env=None, **how):
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.process = subprocess.Popen([binary, "serve", "--port", str(self.port), *arguments], stdout=subprocess.PIPE, text=True, env=dict(os.environ, **(env or {})))
+        self.process = subprocess.Popen([binary, "serve", "--port", str(self.port), *arguments], stdout=subprocess.PIPE, text=True, env=dict(os.environ, **(env or {})), **how)
         self.banner = self.process.stdout.readline()
 
     def stop(self, how=signal.SIGTERM):
@@ -382,6 +385,86 @@ def a_killed_server_goes_on(data):
     check("it stops when asked", server.stop() == 0)
 
 
+def a_full_disk(data):
+    print("a full disk")
+
+    def limit():  # a file larger than this is refused, as by a disk without room
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+
+    server = Server("--data", data, "--no-workflows", preexec_fn=limit)
+    sqs = client("sqs", server.url)
+    queue = sqs.create_queue(QueueName="q")["QueueUrl"]
+    acknowledged = []
+
+    def fill():
+        own = boto3.client("sqs", endpoint_url=server.url, region_name="us-west-2", aws_access_key_id="t", aws_secret_access_key="t",
+                           config=botocore.config.Config(retries={"max_attempts": 0}, read_timeout=60))
+        for n in range(200):
+            acknowledged.append(own.send_message(QueueUrl=queue, MessageBody=f"{n} {random.randbytes(8000).hex()}")["MessageId"])
+
+    filling = threading.Thread(target=fill, daemon=True)
+    filling.start()
+
+    def readiness():
+        try:
+            return urllib.request.urlopen(server.url + "/readyz", timeout=5).status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    check("without room the server says that it is not ready", until(lambda: readiness() == 503), f"{len(acknowledged)} messages")
+    held = len(acknowledged)
+    time.sleep(1.5)
+    check("and acknowledges nothing", len(acknowledged) == held < 200, f"{held}, {len(acknowledged)}")
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    filling.join(60)
+    check("with room it goes on by itself, and everything held back is done", len(acknowledged) == 200 and readiness() == 200, f"{len(acknowledged)}")
+    server.stop(signal.SIGKILL)
+    server = Server("--data", data, "--no-workflows", port=server.port)
+    n = client("sqs", server.url).get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]["ApproximateNumberOfMessages"]
+    check("nothing acknowledged is lost", int(n) == 200, n)
+    server.stop()
+
+
+def operating_it(directory):
+    print("operating it: drain, logs, backup and restore, keeping")
+    data, saved, restored = (os.path.join(directory, name) for name in ("ops", "saved.db", "restored"))
+    log = open(os.path.join(directory, "log.jsonl"), "w+")
+    server = Server("--data", data, "--no-workflows", "--log-format", "json", "--time-scale", "4000", "--keep-executions", "1", stderr=log)
+    states, sqs = client("stepfunctions", server.url), client("sqs", server.url)
+    machine = states.create_state_machine(name="m", roleArn="arn:aws:iam::000000000000:role/r",
+                                          definition='{"StartAt":"F","States":{"F":{"Type":"Fail","Error":"Oh.No","Cause":"it \\"broke\\""}}}')["stateMachineArn"]
+    arn = states.start_execution(stateMachineArn=machine, name="old")["executionArn"]
+    log.seek(0)
+    line = until(lambda: next((entry for entry in map(json.loads, open(log.name)) if entry.get("execution") == arn), None))
+    check("a failed execution is a line of JSON with its ARN", bool(line) and line["status"] == "FAILED" and line["error"] == "Oh.No", line)
+
+    run = subprocess.run([binary, "backup", "--json", "--data", data, saved], capture_output=True, text=True)
+    check("a backup is made while the server runs", run.returncode == 0 and json.loads(run.stdout)["rows"] > 3, run.stdout + run.stderr)
+    run = subprocess.run([binary, "backup", "--data", data, saved], capture_output=True, text=True)
+    check("and never written over", run.returncode == 1 and "is there already" in run.stderr, run.stderr)
+    # Four thousand times as fast: a day is 22 s.
+    gone = until(lambda: not states.list_executions(stateMachineArn=machine)["executions"], 120)
+    check("executions of long ago are forgotten", gone)
+
+    queue = sqs.create_queue(QueueName="q")["QueueUrl"]
+    answers = []
+    polling = threading.Thread(target=lambda: answers.append(sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=20)), daemon=True)
+    polling.start()  # 20 s of its time are 5 ms of ours
+    time.sleep(0.01)
+    check("asked to stop, it ends well", server.stop() == 0)
+    polling.join(10)
+    check("and the request under way got its answer", len(answers) == 1 and "Messages" not in answers[0], answers)
+
+    run = subprocess.run([binary, "restore", "--data", restored, saved], capture_output=True, text=True)
+    check("a backup is put into an empty folder", run.returncode == 0 and run.stdout.startswith("Restored: "), run.stdout + run.stderr)
+    run = subprocess.run([binary, "restore", "--data", restored, saved], capture_output=True, text=True)
+    check("and never over state", run.returncode == 1 and "holds state already" in run.stderr, run.stderr)
+    server = Server("--data", restored, "--no-workflows")
+    check("its executions are back", client("stepfunctions", server.url).describe_execution(executionArn=arn)["status"] == "FAILED")
+    server.stop()
+
+
 def signatures(directory):
     print("signatures, when keys are given")
     keys = pathlib.Path(directory, "keys.json")
@@ -401,7 +484,7 @@ def signatures(directory):
 def the_terminal(directory):
     print("the terminal")
     demo = subprocess.run([binary, "demo"], capture_output=True, text=True)
-    check("the demonstration holds all eight invariants", demo.returncode == 0 and demo.stdout.count("held  ") == 8, demo.stdout[-2000:] + demo.stderr)
+    check("the demonstration holds all ten invariants", demo.returncode == 0 and demo.stdout.count("held  ") == 10, demo.stdout[-2000:] + demo.stderr)
     again = subprocess.run([binary, "demo"], capture_output=True, text=True)
     cut = lambda text: re.sub(r"in [0-9.]+ s, \d+ MiB", "", text)
     check("the same seed tells the same story", cut(demo.stdout) == cut(again.stdout))
@@ -445,6 +528,8 @@ def main():
         finally:
             check("the server stops when asked", server.stop() == 0)
         a_killed_server_goes_on(os.path.join(directory, "killed"))
+        a_full_disk(os.path.join(directory, "full"))
+        operating_it(directory)
         signatures(directory)
         the_terminal(directory)
     finally:
