@@ -22,7 +22,8 @@ constexpr const char* kMapRuns = "map_runs";
 constexpr const char* kMapRunsByExecution = "map_runs_by_execution";
 
 constexpr std::size_t kMaxLoggedCause = 300;
-constexpr std::size_t kForgottenAtOnce = 200;  // executions a turn: what clients wait for meanwhile
+constexpr std::size_t kForgottenAtOnce = 200;                  // executions a turn: what clients wait for meanwhile
+constexpr Duration kLongestExpress = std::chrono::minutes(5);  // Developer Guide, "Standard and Express workflows"
 constexpr Duration kSweepEvery = std::chrono::hours(1);
 
 // RFC 9110's date: "Tue, 15 Nov 1994 08:12:31 GMT".
@@ -48,6 +49,7 @@ struct Executions::Live {
   std::string test_case;
   std::unordered_map<std::string, std::int64_t> mocked;  // state → how often it was answered from the mocks
   std::vector<Future<Json>> ends;                        // who waits for the record
+  std::optional<Loop::TimerId> limit;                    // of an Express execution
   std::int64_t inputs = 0;                               // journaled so far
   std::unordered_map<std::int64_t, Loop::TimerId> timers;
   std::unordered_map<std::int64_t, asl::Command> tasks;  // commanded, not answered
@@ -108,6 +110,9 @@ Executions::Live& Executions::begin(const MachineVersion& version, const std::st
   l.test_case = version.test_case;
   live_[arn] = std::move(live);
   ++counts_.started;
+  if (l.express)
+    l.limit = loop_.after(kLongestExpress,
+                          [this, arn] { feed(arn, asl::Input::failure(asl::Input::Kind::aborted, 0, asl::errors::kTimeout, "")); });
   return l;
 }
 
@@ -132,19 +137,14 @@ Json Executions::start(const MachineVersion& version, const std::string& name, c
 }
 
 Task<Json> Executions::run_express(MachineVersion version, std::string name, std::string input_text, Json input) {
-  constexpr std::chrono::minutes kLongest{5};  // Developer Guide, "Standard and Express workflows"
   const std::string base = arn_of(version.arn, name);
   std::string arn = base + ':' + loop_.entropy().uuid();
   arn.replace(arn.find(":execution:"), 11, ":express:");
   Live& l = begin(version, arn, name, input_text, input, {});
   const Future<Json> end;
   l.ends.push_back(end);
-  const auto limit =
-      loop_.after(kLongest, [this, arn] { feed(arn, asl::Input::failure(asl::Input::Kind::aborted, 0, asl::errors::kTimeout, "")); });
   feed(arn, asl::Input::about(asl::Input::Kind::started, 0));
-  Json record = co_await end;
-  loop_.cancel(limit);
-  co_return record;
+  co_return co_await end;
 }
 
 // An item of a distributed Map.
@@ -529,6 +529,7 @@ void Executions::finish(Live& live) {
     if (live.execution.status() != asl::Status::succeeded) ledger_.put(kFailures, arn, live.execution.failure_point().dump());
   }
   for (const auto& [id, timer] : live.timers) loop_.cancel(timer);
+  if (live.limit) loop_.cancel(*live.limit);
   for (const auto& [id, task] : live.tasks) tokens_.erase(task.token);
   const std::string region = live.execution.info().region;
   const bool announced = !live.express;

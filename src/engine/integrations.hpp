@@ -2,6 +2,7 @@
 // wording. Pure. Source: Step Functions Developer Guide, "Integrating services", "AWS SDK service integrations".
 #pragma once
 #include <expected>
+#include <optional>
 #include <string>
 
 #include "asl/execution.hpp"
@@ -22,5 +23,9 @@ std::expected<Json, asl::Failure> outcome_of(const asl::Resource& resource, cons
 
 // What a .sync or .sync:2 task gives once the execution it started is over; record as Executions::find() gives it.
 std::expected<Json, asl::Failure> sync_outcome(const asl::Resource& resource, const Json& record);
+
+// Why a mocked result cannot be what the integration's operation answers by its API model, or nothing: members named and typed as the
+// model says, and, when `whole`, those it requires. Results of functions, of other jobs and of token holders may be anything.
+std::optional<std::string> result_problem(const asl::Resource& resource, const Json& result, bool whole);
 
 }  // namespace snapward::engine

@@ -279,6 +279,26 @@ TEST_F(StatesTest, OneStateIsTestedAlone) {
   const Json caught = *test(task, R"x({"variables":"{\"v\":1}","mock":{"errorOutput":{"error":"Other","cause":"c"}}})x");
   EXPECT_EQ(caught["status"].string_or(), "CAUGHT_ERROR");
   EXPECT_EQ(caught["nextState"].string_or(), "Oops");
+  // A mock must look like an answer of the API, unless told otherwise.
+  const auto mocked = [&](const std::string& result, const std::string& mode) {
+    const Json mock = Json::object({{"result", result}, {"fieldValidationMode", mode}});
+    const auto reply = test(task, Json::object({{"variables", R"({"v":1})"}, {"mock", mock}}).dump());
+    return reply ? std::string((*reply)["status"].string_or()) : reply.error().message;
+  };
+  EXPECT_EQ(mocked(R"({"MessageId":"7"})", "STRICT"), "SUCCEEDED");
+  EXPECT_EQ(mocked(R"({"messageId":"7"})", "STRICT"),
+            "Mocked result schema validation error: Field 'messageId' is not one that the API answers");
+  EXPECT_EQ(mocked(R"({"MessageId":7})", "PRESENT"), "Mocked result schema validation error: Field 'MessageId' must be a string");
+  EXPECT_EQ(mocked(R"({"MessageId":7})", "NONE"), "SUCCEEDED");
+  EXPECT_EQ(mocked(R"({"MessageId":"7"})", "LOOSE"), "The fieldValidationMode 'LOOSE' is not one of [STRICT, PRESENT, NONE].");
+  const auto start_execution = [&](const std::string& mode) {
+    return test(
+        R"x({"Type":"Task","Resource":"arn:aws:states:::aws-sdk:sfn:startExecution","Parameters":{"StateMachineArn":"a"},"End":true})x",
+        Json::object({{"mock", Json::object({{"result", R"({"ExecutionArn":"a"})"}, {"fieldValidationMode", mode}})}}).dump());
+  };
+  EXPECT_TRUE(start_execution("PRESENT"));
+  ASSERT_FALSE(start_execution("STRICT"));
+  EXPECT_EQ(start_execution("STRICT").error().message, "Mocked result schema validation error: Required field 'StartDate' is missing");
   EXPECT_FALSE(test(R"x({"Type":"Parallel","Branches":[{"StartAt":"A","States":{"A":{"Type":"Succeed"}}}],"End":true})x"));
   EXPECT_FALSE(test(task, R"x({"mock":{"result":"1","errorOutput":{}}})x"));
   EXPECT_FALSE(test(R"x({"Type":"Bogus"})x"));

@@ -51,6 +51,12 @@ std::expected<void, cloud::Error> check_mock(const Json& in, const asl::State& s
     if (state.writer && !parsed->is_object()) return bad_input("Mocked result must be a JSON object.");
     if (!state.writer && !parsed->is_array()) return bad_input("Mocked result must be an array.");
   }
+  const std::string_view mode = (*mock)["fieldValidationMode"].string_or("STRICT");
+  if (mode != "STRICT" && mode != "PRESENT" && mode != "NONE")
+    return bad_input(fmt::format("The fieldValidationMode '{}' is not one of [STRICT, PRESENT, NONE].", mode));
+  if (state.type == asl::StateType::task && mode != "NONE")
+    if (const auto problem = engine::result_problem(state.resource, *parsed, mode == "STRICT"))
+      return bad_input("Mocked result schema validation error: " + *problem);
   result = *std::move(parsed);
   return {};
 }
