@@ -276,6 +276,48 @@ TEST(Executions, ACommandIsPerformedOnlyOnceItIsDurable) {
   EXPECT_EQ(cloud.calls.size(), 1U);
 }
 
+TEST_F(EngineFixture, SleepsThroughLongWaits) {
+  // The same story with every wait slept through, also over restarts: the same history.
+  std::string plain;
+  for (const bool sleeps : {false, true}) {
+    for (int crash_at = 0; crash_at < 64; crash_at += 9) {
+      SCOPED_TRACE(crash_at);
+      store = store::open_memory();
+      cloud.calls.clear();
+      start();
+      if (sleeps) world->executions.set_sleep_after(Duration(0));
+      const std::string arn = begin();
+      world->loop.advance_to(clock, clock.now() + std::chrono::seconds(crash_at));
+      EXPECT_EQ(store->scan("asleep", {})->size(), sleeps && crash_at < 60 ? 1U : 0U);
+      EXPECT_EQ(world->executions.running(), crash_at < 60 ? 1U : 0U);
+      EXPECT_EQ(status(arn), crash_at < 60 ? "RUNNING" : "SUCCEEDED");
+      start();
+      world->loop.advance_to(clock, clock.now() + std::chrono::seconds(100));
+      EXPECT_EQ(status(arn), "SUCCEEDED");
+      EXPECT_EQ(cloud.calls.size(), 2U);
+      EXPECT_EQ(store->scan("asleep", {})->size(), 0U);
+      std::string types;
+      for (const Json& event : world->executions.history(arn, false, 1000, "").items) types += std::string(event["type"].string_or()) + ' ';
+      if (plain.empty()) plain = types;
+      EXPECT_EQ(types, plain);
+    }
+  }
+}
+
+TEST_F(EngineFixture, ASleeperCanBeStoppedAndAskedWhatItWaitsFor) {
+  start();
+  world->executions.set_sleep_after(Duration(0));
+  const std::string arn = begin();
+  world->loop.advance_to(clock, clock.now() + std::chrono::seconds(5));
+  ASSERT_EQ(store->scan("asleep", {})->size(), 1U);
+  start();
+  EXPECT_EQ(world->executions.waiting_for(arn).front().what, "timer");
+  world->executions.stop(arn, "Enough", "said somebody");
+  world->loop.settle();
+  EXPECT_EQ(status(arn), "ABORTED");
+  EXPECT_EQ(store->scan("inputs", {})->size() + store->scan("asleep", {})->size(), 0U);
+}
+
 TEST_F(EngineFixture, ForgetsWhatEndedLongAgo) {
   start();
   const auto stays = [&] { return store->scan("executions", {})->size(); };

@@ -17,6 +17,7 @@ constexpr const char* kExecutions = "executions";
 constexpr const char* kByMachine = "executions_by_machine";
 constexpr const char* kHistory = "history";
 constexpr const char* kInputs = "inputs";
+constexpr const char* kAsleep = "asleep";
 constexpr const char* kFailures = "failures";
 constexpr const char* kMapRuns = "map_runs";
 constexpr const char* kMapRunsByExecution = "map_runs_by_execution";
@@ -203,9 +204,9 @@ void Executions::stop(const std::string& arn, const std::string& error, const st
 }
 
 void Executions::feed(const std::string& arn, asl::Input input) {
-  const auto found = live_.find(arn);
-  if (found == live_.end()) return;  // over: nothing to tell
-  Live& live = *found->second;
+  Live* found = awake(arn);
+  if (!found) return;  // over: nothing to tell
+  Live& live = *found;
   input.at = loop_.now();
   input.seed = loop_.entropy().next();
   asl::Step step = live.execution.step(input);
@@ -223,7 +224,10 @@ void Executions::apply(Live& live, asl::Step step, const asl::Input* journaled) 
     ledger_.put(kInputs, numbered(live.arn(), live.inputs++), journaled->to_json().dump());
     if (live.inputs == 1) ledger_.put(kExecutions, live.arn(), live.record().dump());  // the status changes only at the end
   }
-  if (step.commands.empty()) return;
+  const bool performs = std::any_of(step.commands.begin(), step.commands.end(), [](const asl::Command& c) {
+    return c.kind == asl::Command::Kind::invoke_task || c.kind == asl::Command::Kind::start_child;
+  });
+  if (!performs) return fall_asleep(live);
   auto perform = [this, arn = live.arn(), commands = std::move(step.commands)]() mutable {
     for (const auto& command : commands) {
       const auto found = live_.find(arn);
@@ -370,7 +374,7 @@ void Executions::invoke(const std::string& arn, std::int64_t task) {
 
 // Step Functions' own .sync: the task is over when the execution it started is.
 void Executions::watch(const std::string& child, const std::string& waiter, std::int64_t task) {
-  if (live_.contains(child)) {
+  if (live_.contains(child) || asleep_.contains(child)) {
     waiting_for_end_.emplace(child, std::pair(waiter, task));
     return;
   }
@@ -546,12 +550,12 @@ void Executions::finish(Live& live) {
   for (const auto& [waiter, task] : waiters) sync_over(waiter, task, record);
 }
 
-std::expected<Instant, std::string> Executions::redrive(const std::string& arn, const Resolver& resolver) {
+std::expected<Instant, std::string> Executions::redrive(const std::string& arn) {
   const auto record = find(arn);
   if (!record) return std::unexpected("Execution Does Not Exist");
   const auto point = ledger_.get(kFailures, arn);
   const auto json = point ? Json::parse(*point) : Result<Json>(Json());
-  const auto machine = machine_of(*record, resolver);
+  const auto machine = machine_of(*record);
   const auto input = Json::parse((*record)["input"].string_or());
   if (!json || json->is_null() || !machine || !input) return std::unexpected("its state at the failure is not known");
   auto live = revive(*record, machine, *input);
@@ -597,12 +601,12 @@ bool Executions::task_heartbeat(const std::string& token) {
 }
 
 // The definition an execution runs: its machine's, or the item processor of a distributed Map in its parent's.
-std::shared_ptr<const asl::Machine> Executions::machine_of(const Json& record, const Resolver& resolver) {
+std::shared_ptr<const asl::Machine> Executions::machine_of(const Json& record) {
   if (!record.find("parent"))
-    return resolver(std::string(record["stateMachineArn"].string_or()), std::string(record["revision"].string_or()));
+    return resolver_(std::string(record["stateMachineArn"].string_or()), std::string(record["revision"].string_or()));
   const auto parent = find(std::string(record["parent"].string_or()));
   if (!parent) return nullptr;
-  const auto outer = machine_of(*parent, resolver);
+  const auto outer = machine_of(*parent);
   const asl::State* state = outer ? asl::find_state(*outer, record["parentState"].string_or()) : nullptr;
   return state ? state->processor : nullptr;
 }
@@ -629,66 +633,134 @@ std::unique_ptr<Executions::Live> Executions::revive(const Json& r, std::shared_
   return live;
 }
 
-void Executions::restore(const Resolver& resolver) {
-  // The journals of running executions: consecutive rows with one ARN.
-  std::size_t restored = 0;
-  const auto rows = ledger_.scan(kInputs, {});
-  for (std::size_t i = 0; i < rows.size();) {
-    const std::string arn = rows[i].key.substr(0, rows[i].key.find('\n'));
-    std::vector<asl::Input> inputs;
-    for (; i < rows.size() && rows[i].key.starts_with(arn + '\n'); ++i)
-      if (const auto json = Json::parse(rows[i].value)) inputs.push_back(asl::Input::from_json(*json));
-    const auto record = find(arn);
-    if (!record) continue;
-    const auto machine = machine_of(*record, resolver);
-    const auto input = Json::parse((*record)["input"].string_or());
-    if (!machine || !input) {
-      spdlog::error("execution {} cannot go on: its definition is gone", arn);
-      continue;
-    }
-    auto live = revive(*record, machine, *input);
-    Live& l = *live;
-    live_[arn] = std::move(live);
-    for (const asl::Input& in : inputs) {
-      if (in.kind == asl::Input::Kind::task_succeeded || in.kind == asl::Input::Kind::task_failed) {
-        if (const auto task = l.tasks.find(in.id); task != l.tasks.end()) {
-          tokens_.erase(task->second.token);
-          l.tasks.erase(task);
-        }
-      }
-      if (in.kind == asl::Input::Kind::timer_fired)
-        if (const auto timer = l.timers.find(in.id); timer != l.timers.end()) {
-          loop_.cancel(timer->second);
-          l.timers.erase(timer);
-        }
-      note(l, l.execution.step(in));
-      ++l.inputs;
-    }
-    ++restored;
-    for (const auto& [id, command] : l.tasks) {
-      const std::int64_t task = id;
-      // A task that was handed out waits for its answer; every other one is asked again.
-      const auto said = [&](asl::Input::Kind kind) -> const asl::Input* {
-        const auto found =
-            std::find_if(inputs.begin(), inputs.end(), [&](const asl::Input& in) { return in.kind == kind && in.id == task; });
-        return found == inputs.end() ? nullptr : &*found;
-      };
-      const asl::Input* submitted = said(asl::Input::Kind::task_submitted);
-      if (said(asl::Input::Kind::task_started)) continue;
-      if (submitted && !command.token.empty()) continue;
-      loop_.defer([this, arn, task, child = submitted ? std::string(submitted->value["ExecutionArn"].string_or()) : ""] {
-        const auto found = live_.find(arn);
-        if (found == live_.end() || !found->second->tasks.contains(task)) return;
-        if (!child.empty()) return watch(child, arn, task);
-        const asl::Command again = found->second->tasks.at(task);
-        if (again.kind == asl::Command::Kind::start_child)
-          start_child(*found->second, again);
-        else
-          invoke(arn, task);
-      });
-    }
+void Executions::restore(Resolver resolver) {
+  resolver_ = std::move(resolver);
+  constexpr std::size_t kAtOnce = 10'000;  // rows
+  for (std::string from;;) {
+    const auto rows = ledger_.scan(kAsleep, {.from = from, .to = "", .limit = kAtOnce});
+    for (const auto& row : rows) rest(row.key, parse_iso(row.value).value_or(Instant{}));
+    if (rows.size() < kAtOnce) break;
+    from = rows.back().key + '\0';
   }
-  if (restored) spdlog::info("{} running executions go on", restored);
+  // The journals of the others: consecutive rows with one ARN.
+  std::size_t restored = 0;
+  std::string arn;
+  std::vector<asl::Input> inputs;
+  const auto go_on = [&] {
+    if (inputs.empty()) return;
+    if (Live* live = replay(arn, inputs)) {
+      ++restored;
+      ask_again(*live, inputs);
+    }
+    inputs.clear();
+  };
+  for (std::string from;;) {
+    const auto rows = ledger_.scan(kInputs, {.from = from, .to = "", .limit = kAtOnce});
+    for (const auto& row : rows) {
+      const std::string_view owner = std::string_view(row.key).substr(0, row.key.find('\n'));
+      if (owner != arn) {
+        go_on();
+        arn = owner;
+      }
+      if (asleep_.contains(arn)) continue;
+      if (const auto json = Json::parse(row.value)) inputs.push_back(asl::Input::from_json(*json));
+    }
+    if (rows.size() < kAtOnce) break;
+    from = rows.back().key + '\0';
+  }
+  go_on();
+  if (restored + asleep_.size()) spdlog::info("{} running executions go on, {} of them asleep", restored + asleep_.size(), asleep_.size());
+}
+
+// Where its journal has come to: the execution, its open tasks, its timers.
+Executions::Live* Executions::replay(const std::string& arn, const std::vector<asl::Input>& inputs) {
+  const auto record = find(arn);
+  if (!record) return nullptr;
+  const auto machine = machine_of(*record);
+  const auto input = Json::parse((*record)["input"].string_or());
+  if (!machine || !input) {
+    spdlog::error("execution {} cannot go on: its definition is gone", arn);
+    return nullptr;
+  }
+  auto live = revive(*record, machine, *input);
+  Live& l = *live;
+  live_[arn] = std::move(live);
+  for (const asl::Input& in : inputs) {
+    if (in.kind == asl::Input::Kind::task_succeeded || in.kind == asl::Input::Kind::task_failed) {
+      if (const auto task = l.tasks.find(in.id); task != l.tasks.end()) {
+        tokens_.erase(task->second.token);
+        l.tasks.erase(task);
+      }
+    }
+    if (in.kind == asl::Input::Kind::timer_fired)
+      if (const auto timer = l.timers.find(in.id); timer != l.timers.end()) {
+        loop_.cancel(timer->second);
+        l.timers.erase(timer);
+      }
+    note(l, l.execution.step(in));
+    ++l.inputs;
+  }
+  return &l;
+}
+
+// After a restart a task that was handed out waits for its answer; every other one is asked again.
+void Executions::ask_again(Live& live, const std::vector<asl::Input>& inputs) {
+  for (const auto& [id, command] : live.tasks) {
+    const std::int64_t task = id;
+    const auto said = [&](asl::Input::Kind kind) -> const asl::Input* {
+      const auto found = std::find_if(inputs.begin(), inputs.end(), [&](const asl::Input& in) { return in.kind == kind && in.id == task; });
+      return found == inputs.end() ? nullptr : &*found;
+    };
+    const asl::Input* submitted = said(asl::Input::Kind::task_submitted);
+    if (said(asl::Input::Kind::task_started)) continue;
+    if (submitted && !command.token.empty()) continue;
+    loop_.defer([this, arn = live.arn(), task, child = submitted ? std::string(submitted->value["ExecutionArn"].string_or()) : ""] {
+      const auto found = live_.find(arn);
+      if (found == live_.end() || !found->second->tasks.contains(task)) return;
+      if (!child.empty()) return watch(child, arn, task);
+      const asl::Command again = found->second->tasks.at(task);
+      if (again.kind == asl::Command::Kind::start_child)
+        start_child(*found->second, again);
+      else
+        invoke(arn, task);
+    });
+  }
+}
+
+// ── Sleep ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+void Executions::fall_asleep(Live& live) {
+  // What only memory knows keeps it awake: tasks under way, who waits for its end, how often a mock has answered, a redrive.
+  if (live.express || !live.tasks.empty() || live.timers.empty() || !live.ends.empty() || live.redrives > 0 || !live.test_case.empty())
+    return;
+  Instant until = Instant::max();
+  for (const auto& [id, timer] : live.timers) until = std::min(until, timer.first);
+  // The longer the journal, the more its replay costs.
+  if (until - loop_.now() < std::max<Duration>(sleep_after_, std::chrono::seconds(live.inputs))) return;
+  for (const auto& [id, timer] : live.timers) loop_.cancel(timer);
+  const std::string arn = live.arn();
+  live_.erase(arn);
+  ledger_.put(kAsleep, arn, iso_millis(until));
+  rest(arn, until);
+}
+
+void Executions::rest(const std::string& arn, Instant until) {
+  const auto sleeper = asleep_.emplace(arn, Loop::TimerId{}).first;
+  sleeper->second = loop_.at(until, [this, key = &sleeper->first] { awake(*key); });  // nodes of the map stay where they are
+}
+
+Executions::Live* Executions::awake(const std::string& arn) {
+  if (const auto found = live_.find(arn); found != live_.end()) return found->second.get();
+  const auto sleeper = asleep_.find(arn);
+  if (sleeper == asleep_.end()) return nullptr;
+  const std::string name = arn;  // the argument may be the sleeper's own key
+  loop_.cancel(sleeper->second);
+  asleep_.erase(sleeper);
+  ledger_.erase(kAsleep, name);
+  std::vector<asl::Input> inputs;
+  for (const auto& row : ledger_.scan(kInputs, store::Range::prefix(name + "\n")))
+    if (const auto json = Json::parse(row.value)) inputs.push_back(asl::Input::from_json(*json));
+  return replay(name, inputs);
 }
 
 std::optional<Json> Executions::find(const std::string& arn) {
@@ -783,7 +855,7 @@ void Executions::sweep(std::string machine, std::string from) {
 
 // Whether it was over before then, and is gone now.
 bool Executions::forget(const std::string& arn, Instant before) {
-  if (live_.contains(arn)) return false;
+  if (live_.contains(arn) || asleep_.contains(arn)) return false;
   const auto record = find(arn);
   if (record) {
     const auto stopped = parse_iso((*record)["stopDate"].string_or());
@@ -799,9 +871,9 @@ bool Executions::forget(const std::string& arn, Instant before) {
   return true;
 }
 
-std::vector<asl::Execution::Waiting> Executions::waiting_for(const std::string& arn) const {
-  const auto live = live_.find(arn);
-  return live == live_.end() ? std::vector<asl::Execution::Waiting>{} : live->second->execution.waiting_for();
+std::vector<asl::Execution::Waiting> Executions::waiting_for(const std::string& arn) {
+  const Live* live = awake(arn);
+  return live ? live->execution.waiting_for() : std::vector<asl::Execution::Waiting>{};
 }
 
 }  // namespace snapward::engine

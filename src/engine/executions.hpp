@@ -4,13 +4,15 @@
 // After a restart, restore() replays the journals: what was answered stays answered, what was not is performed again; a Task's work
 // is therefore done at least once, and its journal position (execution ARN and task id) is its idempotency key.
 //
+// An execution that only waits for a time far away falls asleep: what stays in memory is its ARN and the time. It is replayed when the
+// time comes, or when somebody asks for it to do something. A million may wait so.
+//
 // Express executions are of the moment: nothing of them is written; they end with the process.
 // The items of a distributed Map are executions of their own, children of the one whose Map it is.
 //
 // Tables: executions (ARN → record), executions_by_machine (machine or map run, newest first), history (ARN, first event id → events),
-// inputs (ARN, number → Input; only while running), failures (ARN → what a redrive goes on from), map_runs (ARN → record),
-// map_runs_by_execution (execution, number → map run ARN).
-// Owned by main, used on the loop's thread only.
+// inputs (ARN, number → Input; only while running), asleep (ARN → when to wake), failures (ARN → what a redrive goes on from), map_runs
+// (ARN → record), map_runs_by_execution (execution, number → map run ARN). Owned by main, used on the loop's thread only.
 #pragma once
 #include <deque>
 #include <functional>
@@ -49,7 +51,9 @@ class Executions {
   ~Executions();
 
   void set_listener(Listener listener) { listener_ = std::move(listener); }
-  void restore(const Resolver& resolver);
+  void restore(Resolver resolver);
+  // How far away the time must be (five minutes, unless set).
+  void set_sleep_after(Duration span) { sleep_after_ = span; }
 
   // Starts and persists; the name must be free (find() first). Returns {"executionArn", "startDate"}.
   Json start(const MachineVersion& version, const std::string& name, const std::string& input_text, const Json& input);
@@ -57,7 +61,7 @@ class Executions {
   // Starts an Express execution and gives its record once it is over.
   Task<Json> run_express(MachineVersion version, std::string name, std::string input_text, Json input);
   // Goes on with one that failed, was stopped or timed out; why not, when it cannot.
-  std::expected<Instant, std::string> redrive(const std::string& arn, const Resolver& resolver);
+  std::expected<Instant, std::string> redrive(const std::string& arn);
 
   // By task token; false when no task waits with it.
   bool task_succeeded(const std::string& token, const Json& output);
@@ -95,14 +99,14 @@ class Executions {
   // HistoryEvents as JSON; `from` and next as above.
   Page history(const std::string& arn, bool newest_first, std::size_t limit, const std::string& from);
 
-  [[nodiscard]] std::size_t running() const { return live_.size(); }
+  [[nodiscard]] std::size_t running() const { return live_.size() + asleep_.size(); }
   struct Counts {  // since the process began
     std::uint64_t started = 0;
     std::map<std::string, std::uint64_t> ended;  // by status
   };
   [[nodiscard]] const Counts& counts() const { return counts_; }
   // What each running execution waits for, for people.
-  [[nodiscard]] std::vector<asl::Execution::Waiting> waiting_for(const std::string& arn) const;
+  [[nodiscard]] std::vector<asl::Execution::Waiting> waiting_for(const std::string& arn);
 
   static std::string arn_of(const std::string& machine_arn, const std::string& name);
 
@@ -124,7 +128,12 @@ class Executions {
   void sync_over(const std::string& waiter, std::int64_t task, const Json& record);
   void watch(const std::string& child, const std::string& waiter, std::int64_t task);
   void cancel(const asl::Command& command);
-  std::shared_ptr<const asl::Machine> machine_of(const Json& record, const Resolver& resolver);
+  std::shared_ptr<const asl::Machine> machine_of(const Json& record);
+  Live* awake(const std::string& arn);  // null: it does not run
+  Live* replay(const std::string& arn, const std::vector<asl::Input>& inputs);
+  void ask_again(Live& live, const std::vector<asl::Input>& inputs);
+  void fall_asleep(Live& live);
+  void rest(const std::string& arn, Instant until);
   std::unique_ptr<Live> revive(const Json& record, std::shared_ptr<const asl::Machine> machine, const Json& input);
   void answered(const std::string& arn, std::int64_t task, std::expected<Json, asl::Failure> outcome, bool submitted);
   void feed(const std::string& arn, asl::Input input);
@@ -141,7 +150,10 @@ class Executions {
   Ledger& ledger_;
   cloud::Cloud& cloud_;
   Listener listener_;
+  Resolver resolver_;
   std::unordered_map<std::string, std::unique_ptr<Live>> live_;
+  std::unordered_map<std::string, Loop::TimerId> asleep_;  // with the timer that wakes it
+  Duration sleep_after_ = std::chrono::minutes(5);
   std::unordered_map<std::string, std::pair<std::string, std::int64_t>> tokens_;  // token → execution, task
   // Execution that a .sync task started → the execution and task that wait for its end.
   std::unordered_multimap<std::string, std::pair<std::string, std::int64_t>> waiting_for_end_;

@@ -45,6 +45,7 @@ Scenario Scenario::drawn(std::uint64_t seed) {
   s.network.throttle = up_to(0.1);
   s.network.lose_reply = up_to(0.08);
   s.network.stale = up_to(0.6);
+  s.sleep_after = std::chrono::seconds(between(0, 3) * 20);
   s.crash = draw.chance(0.3) ? 0 : draw.unit() * 0.003;
   if (!s.reconcile) return s;
   // What only the reconciler makes good: lost events, and troubles that outlast every retry.
@@ -109,6 +110,7 @@ void Simulation::begin() {
   world_ = std::make_unique<World>(
       clock_, entropy_, store_, engine::Ledger::Mode::inline_commits, *outbox_,
       services::LocalCloudOptions{.account = "000000000000", .base_url = "http://127.0.0.1:4566", .ec2 = behaviour_}, road);
+  world_->cloud.executions().set_sleep_after(scenario_.sleep_after);
   if (audit_) world_->cloud.set_witness([this](const cloud::Call& c, const cloud::Reply& r) { witness(c, r); });
 }
 

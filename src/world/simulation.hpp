@@ -31,8 +31,9 @@ struct Scenario {
   snapshots::Settings settings;
   services::ec2::Behaviour cloud;
   NetworkFaults network;
-  double crash = 0;       // of each turn of the loop, that its commit is the process's last
-  bool reconcile = true;  // false: only events bring work, so no accepted one may be lost
+  Duration sleep_after = std::chrono::minutes(5);  // executions that wait longer leave the memory
+  double crash = 0;                                // of each turn of the loop, that its commit is the process's last
+  bool reconcile = true;                           // false: only events bring work, so no accepted one may be lost
 
   // Drawn from a seed: calm ones, wild ones, and everything between.
   static Scenario drawn(std::uint64_t seed);

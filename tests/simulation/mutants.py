@@ -35,7 +35,7 @@ MUTANTS = [
     ("takes what is not shown yet for gone", 6, "src/snapshots/tasks.cpp", "if (now - a.at >= kVisibleAfter)", "if (now >= a.at)"),
     ("performs before it has saved", 9, "src/services/sns/sns.cpp", "env_.ledger.after_commit([this, id] { attempt(id); });", "attempt(id);"),
     ("forgets late events", 8, "src/services/ec2/snapshots.cpp", 'save("late_events"', 'if (false) save("late_events"'),
-    ("forgets tasks and timers at a restart", 10, "src/engine/executions.cpp", "      note(l, l.execution.step(in));", "      l.execution.step(in);"),
+    ("forgets tasks and timers at a restart", 10, "src/engine/executions.cpp", "    note(l, l.execution.step(in));", "    l.execution.step(in);"),
     ("writes no journal", 10, "src/engine/executions.cpp", "ledger_.put(kInputs,", "if (live.inputs++ > 1) ledger_.put(kInputs,"),
     ("skips a part of the history", 10, "src/engine/executions.cpp", "if (!step.history.empty() && !live.express)", "if (!step.history.empty() && live.inputs != 2)"),
     ("answers before it has saved", "crash", "src/services/front.cpp", "ledger_.after_commit([=] {\n        crash_point", "loop_.defer([=] {\n        crash_point"),

@@ -526,8 +526,7 @@ Reply States::redrive(const Call& call) {
   const auto stopped = parse_iso((*record)["stopDate"].string_or());
   if (stopped && env_.loop.now() - *stopped > std::chrono::days(14))
     return cloud::error("ExecutionNotRedrivable", "Execution has exceeded the redrivable period of 14 days");
-  const auto at =
-      executions_.redrive(arn, [this](const std::string& machine, const std::string& revision) { return definition(machine, revision); });
+  const auto at = executions_.redrive(arn);
   if (!at) return cloud::error("ExecutionNotRedrivable", "Execution cannot be redriven: " + at.error());
   return Json::object({{"redriveDate", iso_millis(*at)}});
 }
