@@ -33,6 +33,9 @@ Result<void> check_target_input(const Json& target) {
   for (const char* field : {"Input", "InputPath", "InputTransformer"}) ways += target.find(field) ? 1 : 0;
   const std::string id(target["Id"].string_or());
   if (ways > 1) return invalid(fmt::format("Only one of Input, InputPath, or InputTransformer must be provided for target {}.", id));
+  for (const char* field : {"Input", "InputPath"})
+    if (const Json* text = target.find(field); text && !text->is_string())
+      return invalid(fmt::format("Parameter {} of target {} must be a string.", field, id));
   if (const Json* input = target.find("Input")) {
     if (input->as_string().size() > kMaxInput) return invalid(fmt::format("Input for target {} is longer than 8192 characters.", id));
     if (!Json::parse(input->as_string())) return invalid(fmt::format("JSON syntax error in input for target {}", id));
@@ -41,9 +44,10 @@ Result<void> check_target_input(const Json& target) {
     if (!query::JsonPath::parse(path->as_string())) return invalid(fmt::format("Parameter InputPath of target {} is not valid.", id));
   if (const Json* transformer = target.find("InputTransformer")) {
     const Json* text = transformer->find("InputTemplate");
-    if (!text || text->as_string().empty() || text->as_string().size() > kMaxInput)
+    if (!text || !text->is_string() || text->as_string().empty() || text->as_string().size() > kMaxInput)
       return invalid(fmt::format("InputTemplate of target {} must have 1 to 8192 characters.", id));
     if (const Json* paths = transformer->find("InputPathsMap")) {
+      if (!paths->is_object()) return invalid(fmt::format("InputPathsMap of target {} must map names to paths.", id));
       if (paths->as_object().size() > 100) return invalid(fmt::format("InputPathsMap of target {} has more than 100 entries.", id));
       for (const auto& [name, path] : paths->as_object()) {
         if (name.starts_with("AWS.") || name.starts_with("aws."))

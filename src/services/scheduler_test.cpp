@@ -238,5 +238,25 @@ TEST_F(SchedulerTest, BusesHavePolicies) {
   EXPECT_TRUE(w.refusal("events", "RemovePermission", R"({"StatementId":"one"})").starts_with("ResourceNotFoundException"));
 }
 
+TEST_F(SchedulerTest, ListsOfArchivesHavePages) {
+  const std::string bus = "arn:aws:events:us-west-2:" + w.world->cloud.account() + ":event-bus/default";
+  for (int i = 0; i < 7; ++i)
+    w.must("events", "CreateArchive", Json::object({{"ArchiveName", "a" + std::to_string(i)}, {"EventSourceArn", bus}}));
+  w.must("events", "CreateArchive", Json::object({{"ArchiveName", "other"}, {"EventSourceArn", bus}}));
+  std::string names;
+  Json::Object in{{"Limit", 3}, {"NamePrefix", "a"}};
+  for (int pages = 1;; ++pages) {
+    const Json page = w.must("events", "ListArchives", Json(in));
+    for (const Json& a : page["Archives"].items()) names += std::string(a["ArchiveName"].string_or()) + ' ';
+    if (!page.find("NextToken")) {
+      EXPECT_EQ(pages, 3);
+      break;
+    }
+    in.set("NextToken", page["NextToken"]);
+  }
+  EXPECT_EQ(names, "a0 a1 a2 a3 a4 a5 a6 ");
+  EXPECT_EQ(w.refusal("events", "ListReplays", R"({"NextToken":"made up"})"), "ValidationException: Parameter NextToken is not valid.");
+}
+
 }  // namespace
 }  // namespace snapward::services

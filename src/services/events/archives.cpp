@@ -5,6 +5,7 @@
 
 #include "base/arn.hpp"
 #include "services/events/events.hpp"
+#include "services/events/listing.hpp"
 
 namespace snapward::services::events {
 
@@ -140,15 +141,12 @@ void Events::register_archives() {
     return describe_archive(a->second);
   });
   on("ListArchives", [this](const Call& call) -> Reply {
-    Json::Array out;
-    for (const auto& [key, a] : archives_) {
-      const Json shown = describe_archive(a);
-      if (key.first != call.region || !a.name.starts_with(call.input["NamePrefix"].string_or())) continue;
-      if (call.input.find("EventSourceArn") && shown["EventSourceArn"] != call.input["EventSourceArn"]) continue;
-      if (call.input.find("State") && call.input["State"].string_or() != a.state) continue;
-      out.push_back(shown);
-    }
-    return Json::object({{"Archives", std::move(out)}});
+    return list_named(call, archives_, "Archives", [&](const auto& item) -> std::optional<Json> {
+      Json shown = describe_archive(item);
+      const bool wanted = (!call.input.find("EventSourceArn") || shown["EventSourceArn"] == call.input["EventSourceArn"]) &&
+                          (!call.input.find("State") || call.input["State"].string_or() == item.state);
+      return wanted ? std::optional(std::move(shown)) : std::nullopt;
+    });
   });
   on("DeleteArchive", [this](const Call& call) -> Reply {
     const auto a = archives_.find({call.region, std::string(call.input["ArchiveName"].string_or())});
@@ -165,15 +163,12 @@ void Events::register_archives() {
     return describe_replay(r->second);
   });
   on("ListReplays", [this](const Call& call) -> Reply {
-    Json::Array out;
-    for (const auto& [key, r] : replays_) {
-      const Json shown = describe_replay(r);
-      if (key.first != call.region || !r.name.starts_with(call.input["NamePrefix"].string_or())) continue;
-      if (call.input.find("EventSourceArn") && shown["EventSourceArn"] != call.input["EventSourceArn"]) continue;
-      if (call.input.find("State") && call.input["State"].string_or() != r.state) continue;
-      out.push_back(shown);
-    }
-    return Json::object({{"Replays", std::move(out)}});
+    return list_named(call, replays_, "Replays", [&](const auto& item) -> std::optional<Json> {
+      Json shown = describe_replay(item);
+      const bool wanted = (!call.input.find("EventSourceArn") || shown["EventSourceArn"] == call.input["EventSourceArn"]) &&
+                          (!call.input.find("State") || call.input["State"].string_or() == item.state);
+      return wanted ? std::optional(std::move(shown)) : std::nullopt;
+    });
   });
   on("CancelReplay", [this](const Call& call) -> Reply {
     const auto r = replays_.find({call.region, std::string(call.input["ReplayName"].string_or())});

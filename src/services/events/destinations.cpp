@@ -6,6 +6,7 @@
 #include "base/arn.hpp"
 #include "base/text.hpp"
 #include "services/events/events.hpp"
+#include "services/events/listing.hpp"
 
 namespace snapward::services::events {
 
@@ -98,10 +99,10 @@ void Events::register_destinations() {
     return without_secrets(found->second);
   });
   on("ListConnections", [this](const Call& call) -> Reply {
-    Json::Array out;
-    for (const auto& [key, c] : connections_)
-      if (key.first == call.region && key.second.starts_with(call.input["NamePrefix"].string_or())) out.push_back(without_secrets(c));
-    return Json::object({{"Connections", std::move(out)}});
+    return list_named(call, connections_, "Connections", [&](const Json& c) -> std::optional<Json> {
+      if (call.input.find("ConnectionState") && call.input["ConnectionState"] != c["ConnectionState"]) return std::nullopt;
+      return without_secrets(c);
+    });
   });
   on("DeleteConnection", [this](const Call& call) -> Reply {
     const auto found = connections_.find({call.region, std::string(call.input["Name"].string_or())});
@@ -123,13 +124,10 @@ void Events::register_destinations() {
     return found->second;
   });
   on("ListApiDestinations", [this](const Call& call) -> Reply {
-    Json::Array out;
-    for (const auto& [key, d] : destinations_) {
-      if (key.first != call.region || !key.second.starts_with(call.input["NamePrefix"].string_or())) continue;
-      if (call.input.find("ConnectionArn") && call.input["ConnectionArn"] != d["ConnectionArn"]) continue;
-      out.push_back(d);
-    }
-    return Json::object({{"ApiDestinations", std::move(out)}});
+    return list_named(call, destinations_, "ApiDestinations", [&](const Json& d) -> std::optional<Json> {
+      if (call.input.find("ConnectionArn") && call.input["ConnectionArn"] != d["ConnectionArn"]) return std::nullopt;
+      return d;
+    });
   });
   on("DeleteApiDestination", [this](const Call& call) -> Reply {
     const std::string name(call.input["Name"].string_or());
