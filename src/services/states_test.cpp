@@ -307,6 +307,27 @@ TEST_F(StatesTest, OneStateIsTestedAlone) {
   EXPECT_EQ(whole["output"].string_or(), "3");
 }
 
+// Parameters come from people's JSON: what cannot be of the API's shape fails the task, and nothing else.
+TEST_F(StatesTest, ParametersMustFitTheApi) {
+  const auto outcome = [&](const std::string& name, const std::string& task) {
+    const Json e = start(machine(name, R"({"StartAt":"A","States":{"A":{"Type":"Task","End":true,)" + task + "}}}"));
+    w.world->loop.settle();
+    const Json record = describe(e);
+    return record["status"].string_or() == "FAILED"
+               ? std::string(record["error"].string_or()) + ": " + std::string(record["cause"].string_or())
+               : std::string(record["output"].string_or());
+  };
+  const std::string refused = outcome("Odd", R"x("Resource":"arn:aws:states:::aws-sdk:eventbridge:putTargets",
+      "Parameters":{"Rule":"r","Targets":[{"Id":"1","Arn":"a","InputTransformer":{"InputTemplate":{"a":1}}}]})x");
+  EXPECT_TRUE(refused.starts_with("States.Runtime: ")) << refused;
+  EXPECT_NE(refused.find("could not be used to start the Task: [Field 'Targets[0].InputTransformer.InputTemplate' must be a string]"),
+            std::string::npos)
+      << refused;
+  w.must("s3", "CreateBucket", R"({"Bucket":"bucket"})");
+  outcome("Put", R"x("Resource":"arn:aws:states:::aws-sdk:s3:putObject","Parameters":{"Bucket":"bucket","Key":"k","Body":{"a":[1]}})x");
+  EXPECT_EQ(w.must("s3", "GetObject", R"({"Bucket":"bucket","Key":"k"})")["Body"].string_or(), R"({"a":[1]})");
+}
+
 TEST_F(StatesTest, SaysWhichVariablesAStateReads) {
   const std::string arn = machine(
       "M",

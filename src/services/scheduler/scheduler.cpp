@@ -6,6 +6,7 @@
 #include "base/arn.hpp"
 #include "base/text.hpp"
 #include "services/delivery.hpp"
+#include "wire/conform.hpp"
 #include "wire/model.hpp"
 
 namespace snapward::services::scheduler {
@@ -395,6 +396,9 @@ std::expected<Call, cloud::Error> Scheduler::call_for(const Invocation& i) const
       }
       json = Json(std::move(camel));
     }
+    if (const wire::Shape* shape = model->find(operation)->input)
+      if (const auto problem = wire::nonconforming(*shape, *json, {.strangers_allowed = true}))
+        return bad_input(fmt::format("The Input of {}: {}", target, *problem));
     return Call{service, i.region, operation, *std::move(json)};
   }
   return bad_input(fmt::format("Targets of service {} are not supported by Snapward's local cloud.", parsed->service));

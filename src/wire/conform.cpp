@@ -1,0 +1,82 @@
+#include "wire/conform.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace snapward::wire {
+
+namespace {
+
+const char* kind_name(const Shape& shape) {
+  switch (shape.type) {
+    case ShapeType::structure:
+    case ShapeType::map:
+      return "an object";
+    case ShapeType::list:
+      return "an array";
+    case ShapeType::integer:
+    case ShapeType::floating:
+      return "a number";
+    case ShapeType::boolean:
+      return "a boolean";
+    default:
+      return "a string";
+  }
+}
+
+std::string shown(std::string name, Conformity how) {
+  if (how.pascal_case && !name.empty() && name[0] >= 'a' && name[0] <= 'z') name[0] = static_cast<char>(name[0] - 32);
+  return name;
+}
+
+bool fits(const Shape& shape, const Json& value) {
+  switch (shape.type) {
+    case ShapeType::structure:
+    case ShapeType::map:
+      return value.is_object();
+    case ShapeType::list:
+      return value.is_array();
+    case ShapeType::integer:
+      return value.as_integer().has_value();
+    case ShapeType::floating:
+      return value.is_number();
+    case ShapeType::boolean:
+      return value.is_bool();
+    case ShapeType::timestamp:
+      return value.is_string() || value.is_number();
+    case ShapeType::string:
+    case ShapeType::blob:
+      return value.is_string();
+  }
+  return false;
+}
+
+std::optional<std::string> mismatch(const Shape& shape, const Json& value, Conformity how, const std::string& path) {
+  if (!fits(shape, value)) return fmt::format("Field '{}' must be {}", path.empty() ? "$" : path, kind_name(shape));
+  const auto inside = [&](const std::string& name) { return path.empty() ? name : path + '.' + name; };
+  if (shape.type == ShapeType::list)
+    for (std::size_t i = 0; i < value.as_array().size(); ++i)
+      if (auto problem = mismatch(*shape.item.shape, value.as_array()[i], how, fmt::format("{}[{}]", path, i))) return problem;
+  if (shape.type == ShapeType::map)
+    for (const auto& [key, item] : value.as_object())
+      if (auto problem = mismatch(*shape.value.shape, item, how, inside(key))) return problem;
+  if (shape.type != ShapeType::structure) return std::nullopt;
+  for (const auto& [key, item] : value.as_object()) {
+    const auto member =
+        std::find_if(shape.members.begin(), shape.members.end(), [&, &name = key](const Member& m) { return shown(m.name, how) == name; });
+    if (path.empty() && (key == "SdkHttpMetadata" || key == "SdkResponseMetadata")) continue;
+    if (member == shape.members.end()) return fmt::format("Field '{}' is not one that the API answers", inside(key));
+    if (auto problem = mismatch(*member->ref.shape, item, how, inside(key))) return problem;
+  }
+  if (how.required)
+    for (const Member& m : shape.members)
+      if (m.required && !value.find(shown(m.name, how))) return fmt::format("Required field '{}' is missing", inside(shown(m.name, how)));
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<std::string> nonconforming(const Shape& shape, const Json& value, Conformity how) { return mismatch(shape, value, how, ""); }
+
+}  // namespace snapward::wire
