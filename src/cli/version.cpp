@@ -1,5 +1,6 @@
+#include <commit.hpp>  // written at build time (cmake/commit.cmake)
+
 #include "cli/commands.hpp"
-#include "commit.hpp"  // written at build time (cmake/commit.cmake)
 
 namespace snapward::cli {
 const char* commit() { return SNAPWARD_COMMIT; }
