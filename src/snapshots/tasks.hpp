@@ -58,7 +58,7 @@ class Tasks {
     Instant at;
     std::string copy_id;  // empty: the answer was lost
   };
-  std::map<std::string, Asked> asked_;  // "region/snapshot>DR region" → the latest CopySnapshot
+  std::map<std::string, Asked> asked_;                      // "region/snapshot>DR region" → the latest CopySnapshot
   std::map<std::string, std::vector<Future<bool>>> turns_;  // source snapshot → those who wait; present while one copies
 };
 
