@@ -286,10 +286,10 @@ TEST_F(StatesTest, OneStateIsTestedAlone) {
     return reply ? std::string((*reply)["status"].string_or()) : reply.error().message;
   };
   EXPECT_EQ(mocked(R"({"MessageId":"7"})", "STRICT"), "SUCCEEDED");
-  EXPECT_EQ(mocked(R"({"messageId":"7"})", "STRICT"),
-            "Mocked result schema validation error: Field 'messageId' is not one that the API answers");
+  EXPECT_EQ(mocked(R"({"messageId":"7"})", "STRICT"), "Mocked result schema validation error: Field 'messageId' is not known to the API");
   EXPECT_EQ(mocked(R"({"MessageId":7})", "PRESENT"), "Mocked result schema validation error: Field 'MessageId' must be a string");
   EXPECT_EQ(mocked(R"({"MessageId":7})", "NONE"), "SUCCEEDED");
+  EXPECT_EQ(mocked(R"({"MessageId":"7","SdkHttpMetadata":{"HttpStatusCode":200}})", "STRICT"), "SUCCEEDED");
   EXPECT_EQ(mocked(R"({"MessageId":"7"})", "LOOSE"), "The fieldValidationMode 'LOOSE' is not one of [STRICT, PRESENT, NONE].");
   const auto start_execution = [&](const std::string& mode) {
     return test(
@@ -323,6 +323,10 @@ TEST_F(StatesTest, ParametersMustFitTheApi) {
   EXPECT_NE(refused.find("could not be used to start the Task: [Field 'Targets[0].InputTransformer.InputTemplate' must be a string]"),
             std::string::npos)
       << refused;
+  // A null is as good as absent (the first round of a loop over pages), and the API may know more members than the model here.
+  const std::string first_page = outcome(
+      "Page", R"x("Resource":"arn:aws:states:::aws-sdk:sqs:listQueues","Parameters":{"NextToken":null,"MaxResults":5,"NewerThanThis":1})x");
+  EXPECT_FALSE(first_page.starts_with("States.Runtime")) << first_page;
   w.must("s3", "CreateBucket", R"({"Bucket":"bucket"})");
   outcome("Put", R"x("Resource":"arn:aws:states:::aws-sdk:s3:putObject","Parameters":{"Bucket":"bucket","Key":"k","Body":{"a":[1]}})x");
   EXPECT_EQ(w.must("s3", "GetObject", R"({"Bucket":"bucket","Key":"k"})")["Body"].string_or(), R"({"a":[1]})");

@@ -63,15 +63,17 @@ std::optional<std::string> mismatch(const Shape& shape, const Json& value, Confo
       if (auto problem = mismatch(*shape.value.shape, item, how, inside(key))) return problem;
   if (shape.type != ShapeType::structure) return std::nullopt;
   for (const auto& [key, item] : value.as_object()) {
+    if (item.is_null()) continue;  // as good as absent
     const auto member =
         std::find_if(shape.members.begin(), shape.members.end(), [&, &name = key](const Member& m) { return shown(m.name, how) == name; });
-    if (path.empty() && (key == "SdkHttpMetadata" || key == "SdkResponseMetadata")) continue;
-    if (member == shape.members.end()) return fmt::format("Field '{}' is not one that the API answers", inside(key));
+    if (member == shape.members.end() && how.strangers_allowed) continue;
+    if (member == shape.members.end()) return fmt::format("Field '{}' is not known to the API", inside(key));
     if (auto problem = mismatch(*member->ref.shape, item, how, inside(key))) return problem;
   }
   if (how.required)
     for (const Member& m : shape.members)
-      if (m.required && !value.find(shown(m.name, how))) return fmt::format("Required field '{}' is missing", inside(shown(m.name, how)));
+      if (m.required && value[shown(m.name, how)].is_null())
+        return fmt::format("Required field '{}' is missing", inside(shown(m.name, how)));
   return std::nullopt;
 }
 

@@ -1,5 +1,5 @@
 // Whether a value can be of a shape of the API models: for values that come from people's JSON and not off the wire, where the codecs
-// see to it. Pure.
+// see to it. A member that is null counts as absent. Pure.
 #pragma once
 #include <optional>
 #include <string>
