@@ -14,6 +14,7 @@
 #include "cli/commands.hpp"
 #include "net/client.hpp"
 #include "net/server.hpp"
+#include "runtimes/processes.hpp"
 #include "services/front.hpp"
 #include "services/regions.hpp"
 #include "world/world.hpp"
@@ -172,6 +173,10 @@ int serve(const Options& o) {
   loop = &world.loop;
   world.cloud.executions().set_mocks(std::move(mocks));
   world.cloud.executions().keep_for(std::chrono::hours(24 * o.keep_days));
+  runtimes::Processes::Options functions{.endpoint = base_url, .time_scale = o.time_scale};
+  if (!front_options.secret_keys.empty()) std::tie(functions.access_key, functions.secret_key) = *front_options.secret_keys.begin();
+  runtimes::Processes processes(world.loop, std::move(functions), [&world](const auto&... line) { world.cloud.log_function(line...); });
+  world.cloud.lambda().set_runtimes(processes);
   front_options.metrics = [&world] { return world.cloud.metrics(); };
   services::Front the_front(world.loop, world.ledger, world.cloud, std::move(front_options));
   front = &the_front;

@@ -218,6 +218,7 @@ void Executions::apply(Live& live, asl::Step step, const asl::Input* journaled) 
   if (step.history.empty() && step.commands.empty()) return;
   if (!step.history.empty() && !live.express)
     ledger_.put(kHistory, numbered(live.arn(), step.history.front().id), asl::stored_events(step.history));
+  if (chronicler_ && !step.history.empty()) chronicler_(live.execution.info(), live.redrives, step.history);
   note(live, step);
   if (live.execution.status() != asl::Status::running) return finish(live);
   if (!live.express) {

@@ -51,6 +51,10 @@ class Executions {
   ~Executions();
 
   void set_listener(Listener listener) { listener_ = std::move(listener); }
+  // Told of each step's history, in the turn that saves it: what a state machine's logs are made of.
+  using Chronicler =
+      std::function<void(const asl::ExecutionInfo& execution, std::int64_t redrives, const std::vector<asl::HistoryEvent>& events)>;
+  void set_chronicler(Chronicler chronicler) { chronicler_ = std::move(chronicler); }
   void restore(Resolver resolver);
   // How far away the time must be (five minutes, unless set).
   void set_sleep_after(Duration span) { sleep_after_ = span; }
@@ -150,6 +154,7 @@ class Executions {
   Ledger& ledger_;
   cloud::Cloud& cloud_;
   Listener listener_;
+  Chronicler chronicler_;
   Resolver resolver_;
   std::unordered_map<std::string, std::unique_ptr<Live>> live_;
   std::unordered_map<std::string, Loop::TimerId> asleep_;  // with the timer that wakes it

@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 #include "base/arn.hpp"
+#include "base/text.hpp"
 #include "base/time.hpp"
 #include "wire/conform.hpp"
 #include "wire/model.hpp"
@@ -62,7 +64,7 @@ std::expected<cloud::Call, asl::Failure> call_for(const asl::Resource& resource,
   if (resource.type.starts_with("aws-sdk:")) {
     service = service_of(resource.type.substr(8));
   } else if (resource.type == "lambda") {
-    input.set("Payload", parameters["Payload"].dump());
+    if (const Json* payload = input.find("Payload")) input.set("Payload", payload->dump());
   } else if (resource.type == "sns" && input.find("Message")) {
     input.set("Message", as_text(*input.find("Message")));
   } else if (resource.type == "http" && operation == "Invoke") {
@@ -129,11 +131,15 @@ Json sorted(const Json& object) {
   return Json(std::move(out));
 }
 
+using HeaderList = std::vector<std::pair<std::string, std::string>>;
+
 // What optimized integrations say of the HTTP exchange (SDK for Java 1, "SdkHttpMetadata").
-Json with_metadata(const Json& reply, const std::string& content_type, const TaskContext& context) {
+Json with_metadata(const Json& reply, const std::string& content_type, const TaskContext& context, const HeaderList& more = {}) {
   const std::string length = std::to_string(reply.dump().size());
-  const std::vector<std::pair<std::string, std::string>> headers = {
+  HeaderList headers = {
       {"Content-Length", length}, {"Content-Type", content_type}, {"Date", context.date}, {"x-amzn-RequestId", context.request_id}};
+  headers.insert(headers.end(), more.begin(), more.end());
+  std::ranges::sort(headers, [](const auto& a, const auto& b) { return lower(a.first) < lower(b.first); });
   Json::Object all, single;
   for (const auto& [name, value] : headers) {
     all.set(name, Json::array({value}));
@@ -144,6 +150,12 @@ Json with_metadata(const Json& reply, const std::string& content_type, const Tas
           Json::object({{"AllHttpHeaders", std::move(all)}, {"HttpHeaders", std::move(single)}, {"HttpStatusCode", 200}}));
   out.set("SdkResponseMetadata", Json::object({{"RequestId", context.request_id}}));
   return sorted(Json(std::move(out)));
+}
+
+// "root=1-5e989cb6-90039fd8971196666b022b62;sampled=0", the same for the same request.
+std::string trace_of(const std::string& request_id) {
+  const std::string digest = hex_encode(sha256(request_id));
+  return fmt::format("root=1-{}-{};sampled=0", digest.substr(0, 8), digest.substr(8, 24));
 }
 
 // Optimized integrations are made with the SDK for Java 1, aws-sdk:* ones with 2: they word errors differently.
@@ -203,7 +215,12 @@ std::expected<Json, asl::Failure> outcome_of(const asl::Resource& resource, cons
   return with_metadata(Json::object({{"ExecutedVersion", (*reply)["ExecutedVersion"].string_or("$LATEST")},
                                      {"Payload", *parsed},
                                      {"StatusCode", (*reply)["StatusCode"].integer_or(200)}}),
-                       "application/json", context);
+                       "application/json", context,
+                       // Developer Guide, "Invoke an AWS Lambda function with Step Functions"
+                       {{"Connection", "keep-alive"},
+                        {"X-Amz-Executed-Version", std::string((*reply)["ExecutedVersion"].string_or("$LATEST"))},
+                        {"x-amzn-Remapped-Content-Length", "0"},
+                        {"X-Amzn-Trace-Id", trace_of(context.request_id)}});
 }
 
 std::expected<Json, asl::Failure> sync_outcome(const asl::Resource& resource, const Json& record) {

@@ -56,7 +56,7 @@ void Loop::run() {
   for (;;) {
     while (turn()) {
       const std::lock_guard lock(mutex_);
-      if (stopping_) return;
+      if (std::exchange(stopping_, false)) return;
     }
     std::unique_lock lock(mutex_);
     const auto awake = [this] { return stopping_ || !posted_.empty(); };
@@ -66,7 +66,7 @@ void Loop::run() {
       const auto wait = clock_.real(timers_.begin()->first.first - clock_.now());
       wake_.wait_for(lock, std::max(wait, std::chrono::microseconds(0)), awake);
     }
-    if (stopping_) return;
+    if (std::exchange(stopping_, false)) return;
   }
 }
 

@@ -19,7 +19,8 @@ LocalCloud::LocalCloud(engine::Loop& loop, engine::Ledger& ledger, Outbound& out
            .account = std::move(options.account),
            .base_url = std::move(options.base_url),
            .cloud = this,
-           .publish = {}},
+           .publish = {},
+           .log = {}},
       executions_(std::make_unique<engine::Executions>(loop, ledger, *this)) {
   const auto add = [this](auto service) {
     auto* raw = service.get();
@@ -29,6 +30,7 @@ LocalCloud::LocalCloud(engine::Loop& loop, engine::Ledger& ledger, Outbound& out
   ec2_ = add(std::make_unique<ec2::Ec2>(env_, options.ec2));
   events_ = add(std::make_unique<events::Events>(env_, outbound));
   lambda_ = add(std::make_unique<lambda::Lambda>(env_));
+  logs_ = add(std::make_unique<logs::Logs>(env_));
   add(std::make_unique<states::States>(env_, *executions_));
   add(std::make_unique<sns::Sns>(env_, outbound));
   add(std::make_unique<sqs::Sqs>(env_));
@@ -39,12 +41,18 @@ LocalCloud::LocalCloud(engine::Loop& loop, engine::Ledger& ledger, Outbound& out
   const auto* bin = add(std::make_unique<rbin::Rbin>(env_));
   ec2_->recycle_bin = [bin](const std::string& region, const Json& tags) { return bin->keeps(region, tags); };
   env_.publish = [this](const std::string& region, const Json& event) { events_->publish(region, event); };
+  env_.log = [this](const auto&... line) { return logs_->write(line...); };
 }
 
 LocalCloud::~LocalCloud() = default;
 
 void LocalCloud::restore() {
   for (const auto& [name, service] : services_) service->restore();
+}
+
+void LocalCloud::log_function(const std::string& region, const std::string& group, const std::string& stream, const std::string& line) {
+  logs_->ensure_group(region, group);
+  logs_->write(region, group, stream, line);
 }
 
 std::string LocalCloud::metrics() const {

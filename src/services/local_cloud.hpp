@@ -8,6 +8,7 @@
 #include "services/ec2/ec2.hpp"
 #include "services/events/events.hpp"
 #include "services/lambda/lambda.hpp"
+#include "services/logs/logs.hpp"
 #include "services/outbound.hpp"
 #include "services/service.hpp"
 #include "services/states/states.hpp"
@@ -40,6 +41,8 @@ class LocalCloud final : public cloud::Cloud {
   [[nodiscard]] const std::string& account() const { return env_.account; }
   ec2::Ec2& ec2() { return *ec2_; }
   lambda::Lambda& lambda() { return *lambda_; }
+  // A line that a function wrote; its group is made with it.
+  void log_function(const std::string& region, const std::string& group, const std::string& stream, const std::string& line);
   engine::Executions& executions() { return *executions_; }
 
  private:
@@ -50,6 +53,7 @@ class LocalCloud final : public cloud::Cloud {
   ec2::Ec2* ec2_ = nullptr;  // these are among services_
   events::Events* events_ = nullptr;
   lambda::Lambda* lambda_ = nullptr;
+  logs::Logs* logs_ = nullptr;
 };
 
 }  // namespace snapward::services

@@ -49,6 +49,8 @@ struct Environment {
   cloud::Cloud* cloud = nullptr;  // the local cloud itself, for services that call others
   // Puts an AWS service's own event on its region's default bus.
   std::function<void(const std::string& region, Json event)> publish;
+  // Writes a line of an AWS service's own into a log group; false when there is no such group.
+  std::function<bool(const std::string& region, const std::string& group, const std::string& stream, const std::string& line)> log;
 };
 
 class Service {

@@ -5,6 +5,7 @@ usage: run.py BINARY        prints a line a check, then "N passed, N failed"; ex
 Everything stays on 127.0.0.1. Time runs 20 times faster, so that snapshots complete while one watches.
 """
 import http.server
+import io
 import json
 import os
 import pathlib
@@ -22,6 +23,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import zipfile
 
 import boto3
 import botocore.config
@@ -305,6 +307,52 @@ def machines_of_every_kind(url):
     scheduler.delete_schedule(Name="soon")
 
 
+def functions_and_logs(url):
+    print("functions that were uploaded, and logs")
+    lam, sfn, logs = (client(service, url) for service in ("lambda", "stepfunctions", "logs"))
+
+    def package(name, text):
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr(name, text)
+        return packed.getvalue()
+
+    python = """
+import boto3, os
+def handler(event, context):
+    print("counting for", context.function_name)
+    if event.get("bad"):
+        raise ValueError("bad event")
+    sqs = boto3.client("sqs", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    return {"queues": len(sqs.list_queues().get("QueueUrls", [])), "was": event}
+"""
+    role = "arn:aws:iam::000000000000:role/r"
+    lam.create_function(FunctionName="counter", Runtime="python3.11", Role=role, Handler="app.handler", Timeout=20, Code={"ZipFile": package("app.py", python)})
+    lam.get_waiter("function_active_v2").wait(FunctionName="counter")
+    answer = lam.invoke(FunctionName="counter", Payload=b'{"a": 1}')
+    payload = json.loads(answer["Payload"].read())
+    check("a Python function runs, and calls this cloud", payload.get("was") == {"a": 1} and payload.get("queues", -1) >= 0 and "FunctionError" not in answer, payload)
+    node = 'exports.handler = async event => ({sum: event.a + event.b});'
+    lam.create_function(FunctionName="adder", Runtime="nodejs20.x", Role=role, Handler="index.handler", Timeout=20, Code={"ZipFile": package("index.js", node)})
+    check("a Node.js function runs", json.loads(lam.invoke(FunctionName="adder", Payload=b'{"a": 1, "b": 2}')["Payload"].read()) == {"sum": 3})
+    logs.create_log_group(logGroupName="/machines")
+    group = logs.describe_log_groups(logGroupNamePrefix="/machines")["logGroups"][0]["arn"]
+    definition = {"StartAt": "Add", "States": {
+        "Add": {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Parameters": {"FunctionName": "adder", "Payload.$": "$"}, "OutputPath": "$.Payload", "Next": "Fail"},
+        "Fail": {"Type": "Task", "Resource": "arn:aws:lambda:us-west-2:000000000000:function:counter", "Parameters": {"bad": True}, "Catch": [{"ErrorEquals": ["ValueError"], "ResultPath": "$.caught", "Next": "End"}], "End": True},
+        "End": {"Type": "Pass", "End": True}}}
+    machine = sfn.create_state_machine(name="functions", roleArn=role, definition=json.dumps(definition), loggingConfiguration={"level": "ALL", "includeExecutionData": True, "destinations": [{"cloudWatchLogsLogGroup": {"logGroupArn": group}}]})["stateMachineArn"]
+    execution = sfn.start_execution(stateMachineArn=machine, input='{"a": 20, "b": 22}')["executionArn"]
+    done = until(lambda: (d := sfn.describe_execution(executionArn=execution))["status"] != "RUNNING" and d)
+    output = json.loads(done.get("output", "{}"))
+    check("a state machine calls it and catches what it raises", output.get("sum") == 42 and output.get("caught", {}).get("Error") == "ValueError" and "bad event" in output["caught"]["Cause"], done)
+    types = [json.loads(e["message"])["type"] for e in logs.filter_log_events(logGroupName="/machines")["events"]]
+    check("its log is its history", sorted(types) == sorted(e["type"] for e in sfn.get_execution_history(executionArn=execution)["events"]), types)
+    check("what a function prints is in its log group", any("counting for counter" in e["message"] for e in logs.filter_log_events(logGroupName="/aws/lambda/counter")["events"]))
+    aws = Aws(url, "us-west-2")
+    check("the command line reads logs", len(aws("logs", "filter-log-events", "--log-group-name", "/aws/lambda/counter", "--filter-pattern", "counting")["events"]) == 2)
+
+
 def looking_at_it(server):
     print("executions and events, from the terminal")
     metrics = urllib.request.urlopen(server.url + "/metrics", timeout=5).read().decode()
@@ -523,6 +571,7 @@ def main():
             failures_are_told(server.url, certificate)
             rules_by_hand(server.url)
             machines_of_every_kind(server.url)
+            functions_and_logs(server.url)
             looking_at_it(server)
             broken_requests(server)
         finally:

@@ -662,6 +662,20 @@ std::expected<Call, cloud::Error> Events::call_for(const Delivery& d) const {
   return cloud::error("UnsupportedTarget", fmt::format("Targets of service {} are not supported by Snapward's local cloud.", arn->service));
 }
 
+// User Guide, "CloudWatch Logs groups as targets": the event is the line; a transformer gives {"timestamp", "message"}.
+bool Events::log(const Delivery& d, const Arn& group) {
+  std::string line =
+      snapward::events::target_input(d.target, d.event, {.rule_arn = d.rule_arn, .rule_name = d.rule_name, .ingested = d.first});
+  if (const auto made = Json::parse(line); d.target.find("InputTransformer") && made && made->find("message"))
+    line = (*made)["message"].is_string() ? std::string((*made)["message"].string_or()) : (*made)["message"].dump();
+  std::string name = group.resource_id("log-group").value_or("");
+  if (name.ends_with(":*")) name.resize(name.size() - 2);
+  const std::string digest = hex_encode(sha256(d.rule_arn + '\n' + std::string(d.target["Id"].string_or())));
+  const std::string stream = fmt::format("{}-{}-{}-{}-{}", digest.substr(0, 8), digest.substr(8, 4), digest.substr(12, 4),
+                                         digest.substr(16, 4), digest.substr(20, 12));
+  return env_.log(group.region, name, stream, line);
+}
+
 void Events::attempt(Delivery d) {
   const auto arn = Arn::parse(d.target["Arn"].string_or());
   if (arn && arn->service == "events" && arn->resource.starts_with("event-bus/")) {  // another bus of ours: no call between
@@ -673,6 +687,10 @@ void Events::attempt(Delivery d) {
         if (const auto b = buses_.find(key); b != buses_.end()) dispatch(b->second, d.event);
       });
     }
+  }
+  if (arn && arn->service == "logs") {
+    if (log(d, *arn)) return static_cast<void>(++counts_.delivered);
+    return failed(std::move(d), cloud::Error{"ResourceNotFoundException", "The specified log group does not exist.", 400, {}});
   }
   auto call = call_for(d);
   if (!call) return bury(d, call.error(), "");

@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 
+#include "base/arn.hpp"
 #include "events/matcher.hpp"
 #include "events/pattern.hpp"
 #include "events/schedule.hpp"
@@ -134,6 +135,7 @@ class Events final : public Service {
   void fire(const std::string& region, const std::string& bus, const std::string& rule);
   void deliver(const Rule& rule, const Json& event);
   void attempt(Delivery delivery);
+  bool log(const Delivery& delivery, const Arn& group);
   void failed(Delivery delivery, const cloud::Error& error);
   void bury(const Delivery& delivery, const cloud::Error& error, const char* exhausted);
   std::expected<Call, cloud::Error> call_for(const Delivery& delivery) const;

@@ -9,25 +9,37 @@
 namespace snapward::services::lambda {
 
 namespace {
-// "name", "arn:…:function:name", "arn:…:function:name:qualifier" → name
-std::string function_name(std::string_view given) {
-  if (!given.starts_with("arn:")) return std::string(given.substr(0, given.find(':')));
-  const auto arn = Arn::parse(given);
-  const std::string rest = arn ? arn->resource_id("function").value_or("") : "";
-  return rest.substr(0, rest.find(':'));
-}
-constexpr std::int64_t kRetries = 2;  // of an asynchronous invocation
-
-std::unexpected<cloud::Error> no_function(const std::string& arn) {
-  return cloud::error("ResourceNotFoundException", "Function not found: " + arn, 404);
-}
+constexpr std::int64_t kRetries = 2;                       // of an asynchronous invocation
+constexpr std::size_t kMostSynchronous = 6 * 1024 * 1024;  // bytes of an event
+constexpr std::size_t kMostAsynchronous = 1024 * 1024;
 }  // namespace
 
 std::string Lambda::arn(const std::string& region, const std::string& name) const {
   return fmt::format("arn:aws:lambda:{}:{}:function:{}", region, env_.account, name);
 }
 
-Json Lambda::configuration(const std::string& region, const std::string& name) const {
+Lambda::Named Lambda::named(const Json& input) {
+  std::string given(input["FunctionName"].string_or());
+  if (given.starts_with("arn:")) {
+    const auto arn = Arn::parse(given);
+    given = arn ? arn->resource_id("function").value_or("") : "";
+  } else if (const std::size_t at = given.find(":function:"); at != std::string::npos) {
+    given.erase(0, at + 10);  // a partial ARN: account:function:name
+  }
+  const std::size_t colon = given.find(':');
+  Named out{.name = given.substr(0, colon), .qualifier = colon == std::string::npos ? "" : given.substr(colon + 1)};
+  if (out.qualifier.empty()) out.qualifier = input["Qualifier"].string_or();
+  return out;
+}
+
+std::unexpected<cloud::Error> Lambda::not_found(const std::string& region, const Named& function) const {
+  return cloud::error(
+      "ResourceNotFoundException",
+      fmt::format("Function not found: {}{}{}", arn(region, function.name), function.qualifier.empty() ? "" : ":", function.qualifier),
+      404);
+}
+
+Json Lambda::built_in(const std::string& region, const std::string& name) const {
   return Json::object({{"FunctionName", name},
                        {"FunctionArn", arn(region, name)},
                        {"Runtime", "provided.al2023"},
@@ -43,71 +55,109 @@ Json Lambda::configuration(const std::string& region, const std::string& name) c
 
 Lambda::Lambda(Environment& env) : Service("lambda", env) {
   on_async("Invoke", [this](Call call) { return invoke(std::move(call)); });
-  on("GetFunction", [this](const Call& call) -> Reply {
-    const std::string name = function_name(call.input["FunctionName"].string_or());
-    if (!functions_.contains(name)) return no_function(arn(call.region, name));
-    return Json::object({{"Configuration", configuration(call.region, name)}});
-  });
-  on("GetFunctionConfiguration", [this](const Call& call) -> Reply {
-    const std::string name = function_name(call.input["FunctionName"].string_or());
-    if (!functions_.contains(name)) return no_function(arn(call.region, name));
-    return configuration(call.region, name);
-  });
-  on("ListFunctions", [this](const Call& call) -> Reply {
-    Json::Array out;
-    for (const auto& [name, function] : functions_) out.push_back(configuration(call.region, name));
-    return Json::object({{"Functions", std::move(out)}});
-  });
+  register_management();
 }
 
 Task<Reply> Lambda::invoke(Call call) {
-  const std::string name = function_name(call.input["FunctionName"].string_or());
-  const auto found = functions_.find(name);
-  if (found == functions_.end()) co_return no_function(arn(call.region, name));
-  const auto event = Json::parse(call.input["Payload"].string_or("{}"));
+  const Named function = named(call.input);
+  const auto known = configuration(call.region, function);
+  if (!known) co_return std::unexpected(known.error());
+  std::string text(call.input["Payload"].string_or());
+  if (text.empty()) text = "{}";
+  const auto event = Json::parse(text);
   if (!event) co_return cloud::error("InvalidRequestContentException", "Could not parse request body into json: " + event.error().message);
   const std::string type(call.input["InvocationType"].string_or("RequestResponse"));
   if (type == "DryRun") co_return Json::object({{"StatusCode", 204}});
-  InvocationContext context{.region = call.region, .request_id = env_.loop.entropy().uuid()};
+  const std::size_t most = type == "Event" ? kMostAsynchronous : kMostSynchronous;
+  if (text.size() > most)
+    co_return cloud::error("RequestTooLargeException",
+                           fmt::format("{} byte payload is too large for the {} invocation type (limit {} bytes)", text.size(), type, most),
+                           413);
+  if (!runtimes_ && !built_in_.contains(function.name))
+    co_return cloud::error("ServiceException", "This server runs no uploaded functions.", 500);
+  const std::string request_id = env_.loop.entropy().uuid();
   if (type == "Event") {
-    const Pending accepted{.id = context.request_id, .name = name, .region = call.region, .event = *event};
+    const Pending accepted{
+        .id = request_id, .name = function.name, .qualifier = function.qualifier, .region = call.region, .event = *event};
     keep(accepted);
-    env_.ledger.after_commit([this, accepted] { run(accepted); });
+    env_.ledger.after_commit([this, accepted] { run_later(accepted); });
     co_return Json::object({{"StatusCode", 202}});
   }
-  const auto outcome = co_await found->second(*event, context);
-  if (outcome) co_return Json::object({{"StatusCode", 200}, {"ExecutedVersion", "$LATEST"}, {"Payload", outcome->dump()}});
-  const Json error = Json::object({{"errorMessage", outcome.error().message}, {"errorType", outcome.error().type}});
-  co_return Json::object({{"StatusCode", 200}, {"FunctionError", "Unhandled"}, {"ExecutedVersion", "$LATEST"}, {"Payload", error.dump()}});
+  const std::string context = base64_decode(call.input["ClientContext"].string_or()).value_or("");
+  const Outcome outcome = co_await run(call.region, function, std::move(text), request_id, context);
+  Json::Object reply;
+  reply.set("StatusCode", 200).set("ExecutedVersion", (*known)["Version"]).set("Payload", outcome.payload);
+  if (outcome.failed) reply.set("FunctionError", "Unhandled");
+  if (call.input["LogType"].string_or() == "Tail") reply.set("LogResult", base64_encode(outcome.log));
+  co_return Json(std::move(reply));
+}
+
+Task<Outcome> Lambda::run(std::string region, Named function, std::string event, std::string request_id, std::string client_context) {
+  if (const auto found = built_in_.find(function.name); found != built_in_.end()) {
+    const auto given = Json::parse(event);
+    auto outcome = co_await found->second(given ? *given : Json(), {.region = region, .request_id = request_id});
+    if (outcome) co_return Outcome{.payload = outcome->dump(), .failed = false, .log = {}};
+    const Json error = Json::object({{"errorMessage", outcome.error().message}, {"errorType", outcome.error().type}});
+    co_return Outcome{.payload = error.dump(), .failed = true, .log = {}};
+  }
+  const auto known = configuration(region, function);
+  if (!known || !runtimes_) co_return Outcome{.payload = R"({"errorType":"Function.Unavailable"})", .failed = true, .log = {}};
+  const Json& c = *known;
+  RunnableVersion version{.arn = arn(region, function.name),
+                          .name = function.name,
+                          .version = std::string(c["Version"].string_or()),
+                          .revision = std::string(c["RevisionId"].string_or()),
+                          .region = region,
+                          .runtime = std::string(c["Runtime"].string_or()),
+                          .handler = std::string(c["Handler"].string_or()),
+                          .variables = {},
+                          .timeout = std::chrono::seconds(c["Timeout"].integer_or(3)),
+                          .memory_mb = c["MemorySize"].integer_or(128),
+                          .code = [this, key = region + '/' + std::string(c["CodeSha256"].string_or())] {
+                            return env_.ledger.get("lambda.code", key).value_or("");
+                          }};
+  if (c["Environment"]["Variables"].is_object())
+    for (const auto& [name, value] : c["Environment"]["Variables"].as_object()) version.variables.emplace_back(name, value.string_or());
+  Invocation invocation{.request_id = request_id,
+                        .invoked_arn = version.arn + (function.qualifier.empty() ? "" : ":" + function.qualifier),
+                        .event = std::move(event),
+                        .client_context = std::move(client_context)};
+  co_return co_await runtimes_->invoke(std::move(version), std::move(invocation));
 }
 
 void Lambda::keep(const Pending& p) {
-  save("invocations", p.id, Json::object({{"name", p.name}, {"region", p.region}, {"event", p.event}, {"attempts", p.attempts}}));
+  save("invocations", p.id,
+       Json::object({{"name", p.name}, {"qualifier", p.qualifier}, {"region", p.region}, {"event", p.event}, {"attempts", p.attempts}}));
 }
 
 // Developer Guide, "How Lambda handles errors and retries with asynchronous invocation": again after one minute, then after two.
-void Lambda::run(Pending p) {
-  const auto function = functions_.find(p.name);
-  if (function == functions_.end()) return drop("invocations", p.id);
-  auto outcome = function->second(p.event, {.region = p.region, .request_id = p.id});
-  env_.loop.spawn(std::move(outcome), [this, p = std::move(p)](const auto& result) mutable {
-    if (result) return drop("invocations", p.id);
-    spdlog::warn("function {}: {}: {}", p.name, result.error().type, result.error().message);
+void Lambda::run_later(Pending p) {
+  const Named function{p.name, p.qualifier};
+  if (!configuration(p.region, function)) return drop("invocations", p.id);
+  auto outcome = run(p.region, function, p.event.dump(), p.id, "");
+  env_.loop.spawn(std::move(outcome), [this, p = std::move(p)](const Outcome& result) mutable {
+    if (!result.failed) return drop("invocations", p.id);
+    spdlog::warn("function {}: {}", p.name, result.payload);
     if (++p.attempts > kRetries) return drop("invocations", p.id);
     keep(p);
     const auto wait = std::chrono::minutes(p.attempts);
-    env_.loop.after(wait, [this, p = std::move(p)] { run(p); });
+    env_.loop.after(wait, [this, p = std::move(p)] { run_later(p); });
   });
 }
 
 void Lambda::restore() {
+  each_row("functions", [&](const std::string&, const Json& row) {
+    Uploaded f = Uploaded::from_row(row);
+    uploaded_[{f.region, f.name}] = std::move(f);
+  });
   each_row("invocations", [&](const std::string& id, const Json& row) {
     const Pending p{.id = id,
                     .name = std::string(row["name"].string_or()),
+                    .qualifier = std::string(row["qualifier"].string_or()),
                     .region = std::string(row["region"].string_or()),
                     .event = row["event"],
                     .attempts = row["attempts"].integer_or(0)};
-    env_.loop.defer([this, p] { run(p); });
+    env_.loop.defer([this, p] { run_later(p); });
   });
 }
 

@@ -51,19 +51,6 @@ Json with_details(const Json& record, bool describe) {
 
 std::string type_error(const std::string& arn) { return fmt::format("Invalid Arn: 'Resource type not valid in this context: {}'", arn); }
 
-std::expected<void, cloud::Error> check_logging(const Json& logging) {
-  if (!logging.is_object()) return {};
-  const std::string_view level = logging["level"].string_or("OFF");
-  if (level != "OFF" && level != "ALL" && level != "ERROR" && level != "FATAL")
-    return bad_input(fmt::format(
-        "1 validation error detected: Value '{}' at 'loggingConfiguration.level' failed to satisfy constraint: Member must satisfy "
-        "enum value set: [ALL, ERROR, FATAL, OFF]",
-        level));
-  const std::size_t destinations = logging["destinations"].items().size();
-  if (destinations > 1 || (level != "OFF" && destinations == 0))
-    return cloud::error("InvalidLoggingConfiguration", "Invalid Logging Configuration: Must specify exactly one Log Destination.");
-  return {};
-}
 Json shown_logging(const Json& logging) {
   Json::Object out{{"level", logging["level"].string_or("OFF")}, {"includeExecutionData", logging["includeExecutionData"].bool_or(false)}};
   if (!logging["destinations"].items().empty()) out.set("destinations", logging["destinations"]);
@@ -103,6 +90,7 @@ Json States::Machine::to_row() const {
 
 States::States(Environment& env, engine::Executions& executions) : Service("states", env), executions_(executions) {
   executions_.set_listener([this](const std::string& region, const Json& record) { announce(region, record); });
+  executions_.set_chronicler([this](const auto&... step) { log(step...); });
   executions_.set_activity_check([this](const std::string& arn) { return activities_.contains(arn); });
   register_machines();
   register_executions();
@@ -593,11 +581,7 @@ Reply States::history(const Call& call) {
           out.set(key, value);
           continue;
         }
-        Json::Object details;
-        for (const auto& [field, item] : value.as_object())
-          if (field != "input" && field != "output" && field != "parameters" && field != "inputDetails" && field != "outputDetails")
-            details.set(field, item);
-        out.set(key, std::move(details));
+        out.set(key, without_data(value));
       }
       event = Json(std::move(out));
     }

@@ -103,6 +103,8 @@ class States final : public Service {
   void store(const Activity& activity);
   std::shared_ptr<const asl::Machine> definition(const std::string& arn, const std::string& revision);
   void announce(const std::string& region, const Json& record);
+  void log(const asl::ExecutionInfo& execution, std::int64_t redrives, const std::vector<asl::HistoryEvent>& events);  // logging.cpp
+  static std::expected<void, cloud::Error> check_logging(const Json& logging);
 
   engine::Executions& executions_;
   std::map<std::string, Machine, std::less<>> machines_;  // by ARN
@@ -111,7 +113,8 @@ class States final : public Service {
   std::map<std::string, Activity, std::less<>> activities_;
 };
 
-bool is_name(std::string_view name);  // of a machine, an execution, an activity
+bool is_name(std::string_view name);     // of a machine, an execution, an activity
+Json without_data(const Json& details);  // a history event's, without inputs, outputs and parameters
 std::unexpected<cloud::Error> bad_input(std::string message);
 
 }  // namespace snapward::services::states

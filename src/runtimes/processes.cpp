@@ -1,0 +1,445 @@
+#include "runtimes/processes.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <spdlog/spdlog.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <thread>
+
+#include "base/text.hpp"
+#include "runtimes/archive.hpp"
+
+extern "C" {
+extern const char snapward_runtime_python[], snapward_runtime_python_end[];
+extern const char snapward_runtime_node[], snapward_runtime_node_end[];
+}
+
+namespace snapward::runtimes {
+
+using services::lambda::Invocation;
+using services::lambda::Outcome;
+using services::lambda::RunnableVersion;
+
+namespace {
+
+constexpr std::size_t kLogTail = 4096;                      // Invoke, LogType
+constexpr std::size_t kMostAnswer = 6 * 1024 * 1024 + 100;  // "Lambda quotas": 6 MB, in fact 6,291,556 bytes
+constexpr auto kInitialization = std::chrono::seconds(10);
+
+// A program by name, in PATH.
+std::optional<std::string> program(const std::string& name) {
+  const char* path = std::getenv("PATH");
+  for (const std::string& folder : split(path ? path : "/usr/local/bin:/usr/bin:/bin", ':'))
+    if (const std::string file = folder + '/' + name; access(file.c_str(), X_OK) == 0) return file;
+  return std::nullopt;
+}
+
+// Whether it says its version: a version manager puts programs into PATH that only say that they are not there.
+bool works(const std::string& file) {
+  std::string program_file = file, argument = "--version";
+  std::array<char*, 3> command = {program_file.data(), argument.data(), nullptr};
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  for (const int descriptor : {0, 1, 2}) posix_spawn_file_actions_addopen(&actions, descriptor, "/dev/null", O_RDWR, 0);
+  pid_t pid = 0;
+  const int failed = posix_spawn(&pid, file.c_str(), &actions, nullptr, command.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  int status = 0;
+  return failed == 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+// Python of the very version if it is there, else another 3. Looked for once.
+std::optional<std::string> interpreter(const std::string& runtime) {
+  static std::map<std::string, std::optional<std::string>> known;  // on the loop's thread only
+  if (const auto found = known.find(runtime); found != known.end()) return found->second;
+  std::optional<std::string> file = program(runtime.starts_with("python3") ? runtime : "node");
+  if (file && !works(*file)) file.reset();
+  if (!file && runtime.starts_with("python3")) file = program("python3");
+  return known[runtime] = file;
+}
+
+Outcome broken(const std::string& type, const std::string& message) {
+  return {.payload = Json::object({{"errorType", type}, {"errorMessage", message}}).dump(), .failed = true, .log = {}};
+}
+
+// A process that has been started, until it is reaped: after that its number may be another's.
+struct Child {
+  std::mutex mutex;
+  pid_t pid = 0;
+  bool reaped = false;
+
+  void kill_group() {
+    const std::scoped_lock lock(mutex);
+    if (!reaped) ::kill(-pid, SIGKILL);
+  }
+  std::optional<int> reap() {
+    const std::scoped_lock lock(mutex);
+    int status = 0;
+    if (waitpid(pid, &status, WNOHANG) != pid) return std::nullopt;
+    reaped = true;
+    return status;
+  }
+};
+
+// Gives the lines that come out of a process, until it has ended and all it wrote is read; then how it ended.
+int follow(Child& child, int output, const std::function<void(std::string)>& line) {
+  std::string rest;
+  bool open = true;
+  std::optional<int> status;
+  while (open || !status) {
+    pollfd wanted{.fd = output, .events = POLLIN, .revents = 0};
+    const int ready = open ? poll(&wanted, 1, status ? 0 : 100) : (std::this_thread::sleep_for(std::chrono::milliseconds(5)), 0);
+    if (ready > 0) {
+      std::array<char, 8192> buffer{};
+      const ssize_t got = read(output, buffer.data(), buffer.size());
+      if (got <= 0) {
+        open = false;
+      } else {
+        rest.append(buffer.data(), static_cast<std::size_t>(got));
+        for (std::size_t end = 0; (end = rest.find('\n')) != std::string::npos; rest.erase(0, end + 1)) line(rest.substr(0, end));
+      }
+    } else if (status) {
+      open = false;  // somebody it started holds the other end
+    }
+    if (!status) status = child.reap();
+  }
+  if (!rest.empty()) line(rest);
+  return *status;
+}
+
+std::string how_it_ended(int status) {
+  if (WIFSIGNALED(status)) return fmt::format("Runtime exited with error: signal: {}", lower(strsignal(WTERMSIG(status))));
+  if (WEXITSTATUS(status) != 0) return fmt::format("Runtime exited with error: exit status {}", WEXITSTATUS(status));
+  return "Runtime exited without providing a reason";
+}
+
+}  // namespace
+
+struct Processes::Environment {
+  std::string id, stream;
+  RunnableVersion version;
+  Child child;
+  std::unique_ptr<net::Server> server;
+  std::thread reader;
+  std::optional<net::Server::Respond> asking;  // for the next event
+  std::optional<Waiting> at;
+  std::optional<std::chrono::steady_clock::time_point> delivered;
+  std::string tail;
+  engine::Loop::TimerId timer{};
+};
+
+Processes::Processes(engine::Loop& loop, Options options, Log log) : loop_(loop), options_(std::move(options)), log_(std::move(log)) {}
+
+Processes::~Processes() {
+  while (!environments_.empty()) end(environments_.begin()->first);
+  std::error_code ignored;
+  if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
+}
+
+std::optional<std::string> Processes::refusal(const std::string& runtime) {
+  const bool python = runtime.starts_with("python3"), node = runtime.starts_with("nodejs");
+  if (runtime.starts_with("provided")) return std::nullopt;
+  if (!python && !node)
+    return fmt::format("Snapward runs functions of the runtimes python3.*, nodejs*.x and provided.*, not of '{}'", runtime);
+  if (interpreter(runtime)) return std::nullopt;
+  return fmt::format("This machine has no '{}' in its PATH to run functions of '{}' with", python ? "python3" : "node", runtime);
+}
+
+Duration Processes::scaled(Duration real) const {
+  return Duration(static_cast<std::int64_t>(static_cast<double>(real.count()) * options_.time_scale));
+}
+
+Task<Outcome> Processes::invoke(RunnableVersion version, Invocation invocation) {
+  Waiting waiting{.version = std::move(version), .invocation = std::move(invocation), .answer = {}};
+  const auto answer = waiting.answer;
+  assign(std::move(waiting));
+  co_return co_await answer;
+}
+
+void Processes::forget(const std::string& arn) {
+  std::vector<std::string> gone;
+  for (const auto& [id, e] : environments_)
+    if (e->version.arn == arn && !e->at) gone.push_back(id);
+  for (const auto& id : gone) end(id);
+}
+
+// To one that idles, to a new one, in the place of one that idles, or, when all are at work, later.
+void Processes::assign(Waiting waiting) {
+  Environment* idle = nullptr;
+  for (const auto& [id, e] : environments_) {
+    if (e->at) continue;
+    idle = e.get();
+    if (e->version.revision == waiting.version.revision) break;
+  }
+  if (idle && idle->version.revision == waiting.version.revision) {
+    loop_.cancel(idle->timer);
+    idle->at = std::move(waiting);
+    return deliver(*idle);
+  }
+  if (environments_.size() >= options_.at_most) {
+    if (!idle) return waiting_.push_back(std::move(waiting));
+    end(idle->id);
+  }
+  auto made = std::make_unique<Environment>();
+  Environment& e = *made;
+  e.id = std::to_string(++ids_);
+  e.version = waiting.version;
+  e.at = std::move(waiting);
+  const std::string day = iso_millis(loop_.now()).substr(0, 10);
+  e.stream = fmt::format("{}/{}/{}/[{}]{}", day.substr(0, 4), day.substr(5, 2), day.substr(8, 2), e.version.version,
+                         hex_encode(sha256(e.version.revision + e.id)).substr(0, 32));
+  environments_[e.id] = std::move(made);
+  const auto launched = launch(e);
+  if (launched) {
+    e.timer = loop_.after(scaled(kInitialization), [this, id = e.id] {
+      const auto found = environments_.find(id);
+      if (found == environments_.end() || !found->second->at) return;
+      const std::string request = found->second->at->invocation.request_id;
+      finish(*found->second, broken("Sandbox.Timedout", fmt::format("RequestId: {} Error: Task timed out after 10.00 seconds", request)));
+      end(id);
+      next();
+    });
+    return;
+  }
+  finish(e, broken("Runtime.InvalidEntrypoint",
+                   fmt::format("RequestId: {} Error: {}", e.at->invocation.request_id, launched.error().message)));
+  end(e.id);
+  loop_.defer([this] { next(); });
+}
+
+Result<std::string> Processes::code_folder(const RunnableVersion& version) {
+  std::error_code failed;
+  if (folder_.empty()) {
+    std::string pattern = (std::filesystem::temp_directory_path() / "snapward-functions.XXXXXX").string();
+    if (!mkdtemp(pattern.data())) return fail(ErrorCode::unavailable, fmt::format("no folder for functions can be made at {}", pattern));
+    folder_ = pattern;
+    std::ofstream(folder_ + "/python.py") << std::string_view(snapward_runtime_python, snapward_runtime_python_end);
+    std::ofstream(folder_ + "/node.mjs") << std::string_view(snapward_runtime_node, snapward_runtime_node_end);
+  }
+  std::string folder = folder_ + '/' + hex_encode(sha256(version.arn + version.revision)).substr(0, 24);
+  if (std::filesystem::exists(folder, failed)) return folder;
+  std::filesystem::create_directories(folder, failed);
+  if (const auto unpacked = unpack(version.code(), folder); !unpacked) {
+    std::filesystem::remove_all(folder, failed);
+    return std::unexpected(unpacked.error());
+  }
+  return folder;
+}
+
+Result<void> Processes::launch(Environment& e) {
+  const RunnableVersion& v = e.version;
+  const auto code = code_folder(v);
+  if (!code) return std::unexpected(code.error());
+  std::vector<std::string> command;
+  if (v.runtime.starts_with("provided")) {
+    command = {*code + "/bootstrap"};
+  } else {
+    const auto with = interpreter(v.runtime);
+    if (!with) return fail(ErrorCode::unavailable, refusal(v.runtime).value_or("its interpreter is gone"));
+    command = {*with, folder_ + (v.runtime.starts_with("python") ? "/python.py" : "/node.mjs")};
+  }
+  auto listening =
+      net::Server::listen({.address = "127.0.0.1", .port = 0}, [this, id = e.id](wire::HttpRequest request, net::Server::Respond respond) {
+        loop_.post([this, id, request = std::move(request), respond = std::move(respond)] { heard(id, request, respond); });
+      });
+  if (!listening) return std::unexpected(listening.error());
+  e.server = *std::move(listening);
+  e.server->start();
+
+  std::vector<std::string> environment;
+  const auto set = [&](const std::string& name, const std::string& value) { environment.push_back(name + '=' + value); };
+  for (const char* name : {"PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR"})
+    if (const char* value = std::getenv(name)) set(name, value);
+  for (const auto& [name, value] : v.variables) set(name, value);
+  set("AWS_LAMBDA_RUNTIME_API", fmt::format("127.0.0.1:{}", e.server->port()));
+  set("_HANDLER", v.handler);
+  set("LAMBDA_TASK_ROOT", *code);
+  set("LAMBDA_RUNTIME_DIR", folder_);
+  set("AWS_LAMBDA_FUNCTION_NAME", v.name);
+  set("AWS_LAMBDA_FUNCTION_VERSION", v.version);
+  set("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", std::to_string(v.memory_mb));
+  set("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/" + v.name);
+  set("AWS_LAMBDA_LOG_STREAM_NAME", e.stream);
+  set("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand");
+  set("AWS_EXECUTION_ENV", "AWS_Lambda_" + v.runtime);
+  set("AWS_REGION", v.region);
+  set("AWS_DEFAULT_REGION", v.region);
+  set("AWS_ACCESS_KEY_ID", options_.access_key);
+  set("AWS_SECRET_ACCESS_KEY", options_.secret_key);
+  set("AWS_ENDPOINT_URL", options_.endpoint);
+  set("PYTHONUNBUFFERED", "1");
+  set("PYTHONDONTWRITEBYTECODE", "1");
+  set("TZ", ":UTC");
+
+  std::array<int, 2> pipe_ends{};
+  if (pipe2(pipe_ends.data(), O_CLOEXEC) != 0) return fail(ErrorCode::unavailable, "no pipe can be made for a function's output");
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, pipe_ends[1], 1);
+  posix_spawn_file_actions_adddup2(&actions, pipe_ends[1], 2);
+  posix_spawn_file_actions_addchdir_np(&actions, code->c_str());
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t none;
+  sigemptyset(&none);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setpgroup(&attributes, 0);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+  const auto pointers = [](std::vector<std::string>& texts) {
+    std::vector<char*> out;
+    for (std::string& text : texts) out.push_back(text.data());
+    out.push_back(nullptr);
+    return out;
+  };
+  const int failed =
+      posix_spawn(&e.child.pid, command[0].c_str(), &actions, &attributes, pointers(command).data(), pointers(environment).data());
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  close(pipe_ends[1]);
+  if (failed != 0) {
+    close(pipe_ends[0]);
+    e.child.pid = 0;
+    return fail(ErrorCode::unavailable,
+                fmt::format("{} cannot be started: {}", command[0].starts_with(*code) ? "/var/task/bootstrap" : command[0],
+                            std::generic_category().message(failed)));
+  }
+  e.reader = std::thread([this, &e, id = e.id, output = pipe_ends[0]] {
+    const int status = follow(e.child, output, [this, &id](std::string line) {
+      loop_.post([this, id, line = std::move(line)] {
+        if (const auto found = environments_.find(id); found != environments_.end()) write(*found->second, line);
+      });
+    });
+    close(output);
+    loop_.post([this, id, status] { exited(id, how_it_ended(status)); });
+  });
+  return {};
+}
+
+void Processes::write(Environment& e, const std::string& line) {
+  e.tail += line + '\n';
+  if (e.tail.size() > kLogTail) e.tail.erase(0, e.tail.size() - kLogTail);
+  log_(e.version.region, "/aws/lambda/" + e.version.name, e.stream, line);
+}
+
+void Processes::deliver(Environment& e) {
+  if (!e.asking || !e.at) return;
+  const auto respond = *std::exchange(e.asking, std::nullopt);
+  const Invocation& invocation = e.at->invocation;
+  const auto deadline = std::chrono::system_clock::now() + e.version.timeout;
+  wire::HttpResponse event;
+  event.headers.add("Content-Type", "application/json");
+  event.headers.add("Lambda-Runtime-Aws-Request-Id", invocation.request_id);
+  event.headers.add("Lambda-Runtime-Deadline-Ms",
+                    std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(deadline.time_since_epoch()).count()));
+  event.headers.add("Lambda-Runtime-Invoked-Function-Arn", invocation.invoked_arn);
+  if (!invocation.client_context.empty()) event.headers.add("Lambda-Runtime-Client-Context", invocation.client_context);
+  event.body = invocation.event;
+  e.tail.clear();
+  write(e, fmt::format("START RequestId: {} Version: {}", invocation.request_id, e.version.version));
+  e.delivered = std::chrono::steady_clock::now();
+  loop_.cancel(e.timer);
+  e.timer = loop_.after(scaled(e.version.timeout), [this, id = e.id] {
+    const auto found = environments_.find(id);
+    if (found == environments_.end() || !found->second->at) return;
+    Environment& late = *found->second;
+    const auto message = fmt::format("RequestId: {} Error: Task timed out after {:.2f} seconds", late.at->invocation.request_id,
+                                     static_cast<double>(late.version.timeout.count()) / 1000);
+    finish(late, broken("Sandbox.Timedout", message));
+    end(id);
+    next();
+  });
+  respond([event = std::move(event)] { return event; });
+}
+
+void Processes::heard(const std::string& id, const wire::HttpRequest& request, const net::Server::Respond& respond) {
+  const auto say = [&respond](int status, const std::string& body) {
+    wire::HttpResponse response{.status = status, .headers = {}, .body = body};
+    response.headers.add("Content-Type", "application/json");
+    respond([response = std::move(response)] { return response; });
+  };
+  const auto found = environments_.find(id);
+  if (found == environments_.end()) return say(410, R"({"errorType":"Gone"})");
+  Environment& e = *found->second;
+  const std::string_view path = request.path();
+  constexpr std::string_view kInvocation = "/2018-06-01/runtime/invocation/";
+  if (path == "/2018-06-01/runtime/invocation/next" && request.method == "GET") {
+    e.asking = respond;
+    return deliver(e);
+  }
+  if (path == "/2018-06-01/runtime/init/error") {
+    say(202, R"({"status":"OK"})");
+    if (e.at) finish(e, {.payload = request.body, .failed = true, .log = {}});
+    end(id);
+    return next();
+  }
+  const std::string_view rest = path.starts_with(kInvocation) ? path.substr(kInvocation.size()) : std::string_view();
+  const std::string_view request_id = rest.substr(0, rest.find('/'));
+  const std::string_view what = rest.substr(std::min(rest.size(), request_id.size() + 1));
+  if (what != "response" && what != "error") return say(404, R"({"errorType":"NotFound"})");
+  if (!e.at || e.asking || e.at->invocation.request_id != request_id) return say(400, R"({"errorType":"InvalidRequestID"})");
+  if (request.body.size() > kMostAnswer) {
+    say(413, R"({"errorType":"RequestEntityTooLarge"})");
+    finish(e, broken("Function.ResponseSizeTooLarge",
+                     fmt::format("Response payload size exceeded maximum allowed payload size ({} bytes).", kMostAnswer)));
+  } else {
+    say(202, R"({"status":"OK"})");
+    finish(e, {.payload = request.body, .failed = what == "error", .log = {}});
+  }
+  e.timer = loop_.after(scaled(options_.keep_idle), [this, id] { end(id); });
+  next();
+}
+
+void Processes::finish(Environment& e, Outcome outcome) {
+  Waiting done = *std::exchange(e.at, std::nullopt);
+  loop_.cancel(e.timer);
+  if (const auto delivered = std::exchange(e.delivered, std::nullopt)) {
+    const double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - *delivered).count();
+    write(e, "END RequestId: " + done.invocation.request_id);
+    write(e, fmt::format("REPORT RequestId: {}\tDuration: {:.2f} ms\tBilled Duration: {} ms\tMemory Size: {} MB",
+                         done.invocation.request_id, ms, static_cast<std::int64_t>(ms) + 1, e.version.memory_mb));
+  }
+  outcome.log = e.tail;
+  loop_.defer([answer = done.answer, outcome = std::move(outcome)] { answer.set(outcome); });
+}
+
+void Processes::exited(const std::string& id, const std::string& how) {
+  const auto found = environments_.find(id);
+  if (found == environments_.end()) return;
+  if (found->second->at)
+    finish(*found->second,
+           broken("Runtime.ExitError", fmt::format("RequestId: {} Error: {}", found->second->at->invocation.request_id, how)));
+  end(id);
+  next();
+}
+
+void Processes::end(const std::string& id) {
+  const auto found = environments_.find(id);
+  if (found == environments_.end()) return;
+  const std::unique_ptr<Environment> e = std::move(found->second);
+  environments_.erase(found);
+  loop_.cancel(e->timer);
+  if (e->child.pid != 0) e->child.kill_group();
+  if (e->reader.joinable()) e->reader.join();
+  if (e->server) e->server->stop();
+}
+
+void Processes::next() {
+  if (waiting_.empty()) return;
+  Waiting first = std::move(waiting_.front());
+  waiting_.pop_front();
+  assign(std::move(first));
+}
+
+}  // namespace snapward::runtimes

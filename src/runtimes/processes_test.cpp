@@ -1,0 +1,167 @@
+// Functions as processes of this machine: real ones, over Lambda's Runtime API, in real time.
+#include "runtimes/processes.hpp"
+
+#include <gtest/gtest.h>
+#include <zip.h>
+
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "base/entropy.hpp"
+#include "runtimes/archive.hpp"
+
+namespace snapward::runtimes {
+namespace {
+
+using services::lambda::Outcome;
+
+std::string zipped(const std::vector<std::pair<std::string, std::string>>& files) {
+  zip_error_t error;
+  zip_error_init(&error);
+  zip_source_t* source = zip_source_buffer_create(nullptr, 0, 0, &error);
+  zip_source_keep(source);
+  zip_t* archive = zip_open_from_source(source, ZIP_TRUNCATE, &error);
+  for (const auto& [name, text] : files) {
+    const auto at = zip_file_add(archive, name.c_str(), zip_source_buffer(archive, text.data(), text.size(), 0), 0);
+    zip_file_set_external_attributes(archive, static_cast<zip_uint64_t>(at), 0, ZIP_OPSYS_UNIX, 0100755U << 16U);
+  }
+  zip_close(archive);
+  zip_source_open(source);
+  zip_source_seek(source, 0, SEEK_END);
+  std::string out(static_cast<std::size_t>(zip_source_tell(source)), '\0');
+  zip_source_seek(source, 0, SEEK_SET);
+  zip_source_read(source, out.data(), out.size());
+  zip_source_close(source);
+  zip_source_free(source);
+  return out;
+}
+
+struct Folder {
+  Folder() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "snapward-test.XXXXXX").string();
+    path = mkdtemp(pattern.data());
+  }
+  ~Folder() { std::filesystem::remove_all(path); }
+  std::filesystem::path path;
+};
+
+TEST(Archive, UnpacksAndNeverOutside) {
+  Folder folder;
+  ASSERT_TRUE(unpack(zipped({{"a.txt", "one"}, {"deep/b.txt", "two"}}), folder.path.string()));
+  std::ifstream in(folder.path / "deep/b.txt");
+  std::string text;
+  in >> text;
+  EXPECT_EQ(text, "two");
+  for (const char* name : {"../out.txt", "deep/../../out.txt", "/tmp/snapward-out.txt"}) {
+    Folder inner;
+    const auto refused = unpack(zipped({{name, "x"}}), inner.path.string());
+    ASSERT_FALSE(refused) << name;
+    EXPECT_NE(refused.error().message.find("outside"), std::string::npos);
+  }
+  const auto nonsense = unpack("PK nonsense", folder.path.string());
+  ASSERT_FALSE(nonsense);
+  EXPECT_TRUE(nonsense.error().message.starts_with("the code is not a zip archive")) << nonsense.error().message;
+}
+
+struct ProcessesTest : testing::Test {
+  SystemClock clock{1.0, Instant{}};
+  SystemEntropy entropy;
+  engine::Loop loop{clock, entropy};
+  std::vector<std::string> lines;
+  Processes processes{loop,
+                      {.endpoint = "http://127.0.0.1:1", .at_most = 2},
+                      [this](const auto&, const auto&, const auto&, const std::string& line) { lines.push_back(line); }};
+
+  static services::lambda::RunnableVersion function(const std::string& runtime,
+                                                    const std::vector<std::pair<std::string, std::string>>& files,
+                                                    Duration timeout = std::chrono::seconds(10)) {
+    return {.arn = "arn:aws:lambda:us-west-2:123456789012:function:f",
+            .name = "f",
+            .version = "$LATEST",
+            .revision = runtime + files[0].second,
+            .region = "us-west-2",
+            .runtime = runtime,
+            .handler = "app.handler",
+            .variables = {{"WHO", "snapward"}},
+            .timeout = timeout,
+            .memory_mb = 128,
+            .code = [files] { return zipped(files); }};
+  }
+  // The answers to events sent at once, in the order of the events.
+  std::vector<Outcome> run(const services::lambda::RunnableVersion& version, const std::vector<std::string>& events) {
+    std::vector<Outcome> out(events.size());
+    std::size_t open = events.size();
+    for (std::size_t i = 0; i < events.size(); ++i)
+      loop.post([&, i] {
+        auto call = processes.invoke(
+            version, {.request_id = "id-" + std::to_string(i), .invoked_arn = version.arn, .event = events[i], .client_context = {}});
+        loop.spawn(std::move(call), [&, i](Outcome outcome) {
+          out[i] = std::move(outcome);
+          if (--open == 0) loop.stop();
+        });
+      });
+    loop.run();
+    return out;
+  }
+};
+
+TEST_F(ProcessesTest, PythonAnswersFailsAndGoesOn) {
+  const auto version = function("python3.11", {{"app.py", R"(import os
+def handler(event, context):
+    print("seen", event["n"])
+    if event["n"] == 1:
+        raise KeyError("one")
+    return {"n": event["n"], "who": os.environ["WHO"], "id": context.aws_request_id}
+)"}});
+  const auto out = run(version, {R"({"n":0})", R"({"n":1})", R"({"n":2})"});
+  EXPECT_EQ(out[0].payload, R"({"n": 0, "who": "snapward", "id": "id-0"})");
+  EXPECT_TRUE(out[1].failed);
+  const auto error = Json::parse(out[1].payload);
+  ASSERT_TRUE(error);
+  EXPECT_EQ((*error)["errorType"].string_or(), "KeyError");
+  EXPECT_EQ((*error)["errorMessage"].string_or(), "'one'");
+  EXPECT_EQ((*error)["stackTrace"].items()[0].string_or(),
+            "  File \"/var/task/app.py\", line 5, in handler\n    raise KeyError(\"one\")\n");
+  EXPECT_EQ(out[2].payload, R"({"n": 2, "who": "snapward", "id": "id-2"})");
+  EXPECT_NE(std::ranges::find(lines, "seen 2"), lines.end());
+}
+
+TEST_F(ProcessesTest, WhatCannotBeImportedIsTheFunctionsError) {
+  auto version = function("python3.11", {{"app.py", "import nothing_of_that_name"}});
+  EXPECT_EQ((*Json::parse(run(version, {"{}"})[0].payload))["errorType"].string_or(), "Runtime.ImportModuleError");
+  version = function("python3.11", {{"app.py", "x = 1"}});
+  EXPECT_EQ((*Json::parse(run(version, {"{}"})[0].payload))["errorMessage"].string_or(), "Handler 'handler' missing on module 'app'");
+  version = function("provided.al2023", {{"other", "x"}});
+  EXPECT_EQ((*Json::parse(run(version, {"{}"})[0].payload))["errorType"].string_or(), "Runtime.InvalidEntrypoint");
+}
+
+TEST_F(ProcessesTest, LateOnesAreKilledAndTheDeadReplaced) {
+  const auto slow =
+      function("python3.11", {{"app.py", "import time\ndef handler(event, context):\n    time.sleep(event)\n    return 'done'\n"}},
+               std::chrono::seconds(1));
+  const auto out = run(slow, {"30", "0"});
+  EXPECT_EQ(out[0].payload,
+            R"({"errorType":"Sandbox.Timedout","errorMessage":"RequestId: id-0 Error: Task timed out after 1.00 seconds"})");
+  EXPECT_EQ(out[1].payload, R"("done")");
+  const auto dying = function("python3.11", {{"app.py", "import os\ndef handler(event, context):\n    os._exit(7)\n"}});
+  const auto ends = run(dying, {"0", "0", "0", "0"});  // two at a time: the others wait
+  for (const auto& end : ends) EXPECT_NE(end.payload.find("Runtime exited with error: exit status 7"), std::string::npos) << end.payload;
+}
+
+TEST_F(ProcessesTest, ABootstrapOfTheFunctionsOwn) {
+  const auto version = function("provided.al2023", {{"bootstrap", R"(#!/usr/bin/env python3
+import http.client, os
+api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+while True:
+    api.request("GET", "/2018-06-01/runtime/invocation/next")
+    event = api.getresponse()
+    body = event.read()
+    api.request("POST", "/2018-06-01/runtime/invocation/" + event.headers["Lambda-Runtime-Aws-Request-Id"] + "/response", b"[" + body + b"]")
+    api.getresponse().read()
+)"}});
+  EXPECT_EQ(run(version, {"1"})[0].payload, "[1]");
+}
+
+}  // namespace
+}  // namespace snapward::runtimes
