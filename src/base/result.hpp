@@ -8,7 +8,7 @@
 namespace snapward {
 
 // One entry for each way a caller branches; everything else is in the message.
-enum class ErrorCode { invalid, not_found, conflict, unavailable, corrupt, unsupported };
+enum class ErrorCode { invalid, not_found, conflict, unavailable, fenced, corrupt, unsupported };
 
 struct Error {
   ErrorCode code = ErrorCode::invalid;

@@ -45,7 +45,7 @@ Ledger::~Ledger() {
     wake_.notify_one();
     committer_.join();
   }
-  if (!gathering_.writes.empty())
+  if (!gathering_.writes.empty() && !abandoned_)
     if (const auto outcome = store_.commit(gathering_.list()); !outcome)
       spdlog::error("the last commit failed: {}", outcome.error().message);
 }
@@ -100,7 +100,7 @@ std::vector<store::Row> Ledger::scan(std::string_view table, store::Range range)
 void Ledger::after_commit(Loop::Work work) { gathering_.waiting.push_back(std::move(work)); }
 
 void Ledger::flush() {
-  if (in_flight_ || gathering_.empty()) return;
+  if (in_flight_ || abandoned_ || gathering_.empty()) return;
   if (!gathering_.writes.empty()) crash_point("decided");
   if (mode_ == Mode::background_commits && !gathering_.writes.empty()) {
     flying_ = std::exchange(gathering_, {});
@@ -132,6 +132,14 @@ Result<void> Ledger::commit(const std::vector<store::Write>& writes) {
 }
 
 void Ledger::finished(const Result<void>& outcome) {
+  if (abandoned_) return;
+  if (!outcome && outcome.error().code == ErrorCode::fenced) {
+    abandoned_ = true;
+    healthy_ = false;
+    spdlog::warn("{}", outcome.error().message);
+    if (on_fenced_) on_fenced_();
+    return;
+  }
   if (!outcome) {
     if (healthy_) spdlog::error("state cannot be saved, holding everything back until it can: {}", outcome.error().message);
     healthy_ = false;

@@ -3,7 +3,8 @@
 //
 // Reads see every write made before them, durable or not.
 // A group that cannot be committed is tried again until it can: nothing after it is let out meanwhile, so nothing is lost, and
-// healthy() is false. What cannot be read ends the process: an answer without it would be wrong. Owned by main; used on the loop's thread;
+// healthy() is false. When the state has another owner now, the fenced handler is told, and nothing more is let out.
+// What cannot be read ends the process: an answer without it would be wrong. Owned by main; used on the loop's thread;
 // commits run on a thread of the ledger's own.
 #pragma once
 #include <array>
@@ -35,6 +36,9 @@ class Ledger {
   // Runs `work` on the loop once all that has been written so far is durable.
   void after_commit(Loop::Work work);
   [[nodiscard]] bool healthy() const { return healthy_; }
+  void on_fenced(Loop::Work handler) { on_fenced_ = std::move(handler); }
+  // From now on nothing is committed or let out: the state is another's. On the loop.
+  void abandon() { abandoned_ = true; }
   [[nodiscard]] std::uint64_t commits() const { return commits_; }
   // Real time that commits took, on whatever thread.
   struct Latencies {
@@ -65,7 +69,8 @@ class Ledger {
   Mode mode_;
   Group gathering_, flying_;
   bool in_flight_ = false;
-  bool healthy_ = true;
+  bool healthy_ = true, abandoned_ = false;
+  Loop::Work on_fenced_;
   std::uint64_t commits_ = 0;
   Latencies latencies_;
 

@@ -1,8 +1,8 @@
 // Loop: the one thread on which the engine and the local cloud live (design, contract 5). Everything that waits goes through its
 // timers, everything random through its Entropy.
 //
-// With a SystemClock, run() serves until stop(), and may be called again. With a VirtualClock, advance_to() runs everything up to an instant, jumping from
-// timer to timer: a year in seconds, and the same every time.
+// With a SystemClock, run() serves until stop(), and may be called again. With a VirtualClock, advance_to() runs everything up to an
+// instant, jumping from timer to timer: a year in seconds, and the same every time.
 //
 // Threads: post() and stop() may be called from any; everything else only from the loop's own.
 #pragma once

@@ -12,6 +12,8 @@
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/beast/ssl/ssl_stream.hpp>
+#include <map>
+#include <optional>
 #include <thread>
 
 namespace snapward::net {
@@ -23,23 +25,57 @@ namespace beast = boost::beast;
 namespace http = beast::http;
 using tcp = asio::ip::tcp;
 
-constexpr auto kTimeout = std::chrono::seconds(15);
 constexpr std::uint64_t kMaxBody = 8'388'608;
 
+using Request = http::request<http::string_body>;
+using Parser = http::response_parser<http::string_body>;
+
+Request message_of(const Url& url, wire::HttpRequest request, bool keep_alive) {
+  Request message;
+  message.version(11);
+  message.method_string(request.method);
+  message.target(request.target.size() > 1 ? request.target : url.target);
+  for (auto& [name, value] : request.headers.list) message.insert(name, value);
+  const bool plain_port = url.port == (url.scheme == "https" ? "443" : "80");
+  if (message[http::field::host].empty()) message.set(http::field::host, plain_port ? url.host : url.host + ':' + url.port);
+  message.body() = std::move(request.body);
+  message.keep_alive(keep_alive);
+  message.prepare_payload();
+  return message;
+}
+
+void expect_answer(Parser& parser, const Request& request) {
+  parser.body_limit(kMaxBody);
+  if (request.method() == http::verb::head) parser.skip(true);
+}
+
+wire::HttpResponse response_of(Parser& parser) {
+  auto& message = parser.get();
+  wire::HttpResponse response;
+  response.status = static_cast<int>(message.result_int());
+  for (const auto& field : message)
+    response.headers.add(std::string(std::string_view(field.name_string())), std::string(std::string_view(field.value())));
+  response.body = std::move(message.body());
+  return response;
+}
+
+std::unexpected<std::string> trouble(const Url& url, const char* what, beast::error_code error) {
+  return std::unexpected(fmt::format("{}:{}: {} ({})", url.host, url.port, what, error.message()));
+}
+
+// One request over a connection of its own, with TLS or without.
 class Exchange : public std::enable_shared_from_this<Exchange> {
  public:
-  Exchange(asio::io_context& context, asio::ssl::context& tls, Url url, wire::HttpRequest request, Client::Done done)
-      : resolver_(context), stream_(context, tls), url_(std::move(url)), done_(std::move(done)), secure_(url_.scheme == "https") {
-    message_.version(11);
-    message_.method_string(request.method);
-    message_.target(request.target.size() > 1 ? request.target : url_.target);
-    for (auto& [name, value] : request.headers.list) message_.insert(name, value);
-    const bool plain_port = url_.port == (secure_ ? "443" : "80");
-    if (message_[http::field::host].empty()) message_.set(http::field::host, plain_port ? url_.host : url_.host + ':' + url_.port);
-    message_.body() = std::move(request.body);
-    message_.keep_alive(false);
-    message_.prepare_payload();
-    parser_.body_limit(kMaxBody);
+  Exchange(asio::io_context& context, asio::ssl::context& tls, std::chrono::milliseconds longest, Url url, wire::HttpRequest request,
+           Client::Done done)
+      : resolver_(context),
+        stream_(context, tls),
+        longest_(longest),
+        url_(std::move(url)),
+        done_(std::move(done)),
+        secure_(url_.scheme == "https"),
+        message_(message_of(url_, std::move(request), false)) {
+    expect_answer(parser_, message_);
   }
 
   void start() {
@@ -50,7 +86,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     resolver_.async_resolve(
         url_.host, url_.port, [self = shared_from_this()](beast::error_code error, const tcp::resolver::results_type& found) {
           if (error) return self->fail("its name cannot be resolved", error);
-          beast::get_lowest_layer(self->stream_).expires_after(kTimeout);
+          beast::get_lowest_layer(self->stream_).expires_after(self->longest_);
           beast::get_lowest_layer(self->stream_).async_connect(found, [self](beast::error_code e, const tcp::endpoint&) {
             if (e) return self->fail("no connection", e);
             if (!self->secure_) return self->write(beast::get_lowest_layer(self->stream_));
@@ -69,33 +105,105 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
       if (error) return self->fail("the request could not be sent", error);
       http::async_read(stream, self->buffer_, self->parser_, [self](beast::error_code e, std::size_t) {
         if (e) return self->fail("no answer", e);
-        auto& message = self->parser_.get();
-        wire::HttpResponse response;
-        response.status = static_cast<int>(message.result_int());
-        for (const auto& field : message)
-          response.headers.add(std::string(std::string_view(field.name_string())), std::string(std::string_view(field.value())));
-        response.body = std::move(message.body());
+        self->done_(response_of(self->parser_));
+      });
+    });
+  }
+  void fail(const char* what, beast::error_code error) { done_(trouble(url_, what, error)); }
+
+  tcp::resolver resolver_;
+  beast::ssl_stream<beast::tcp_stream> stream_;
+  std::chrono::milliseconds longest_;
+  Url url_;
+  Client::Done done_;
+  bool secure_;
+  Request message_;
+  Parser parser_;
+  beast::flat_buffer buffer_;
+};
+
+// Connections that wait for their next request, by host and port.
+using Kept = std::map<std::string, std::vector<beast::tcp_stream>>;
+constexpr std::size_t kMostKept = 64;  // of one host
+
+// One request over a connection that may have served others, without TLS.
+class KeptExchange : public std::enable_shared_from_this<KeptExchange> {
+ public:
+  KeptExchange(asio::io_context& context, Kept& kept, std::chrono::milliseconds longest, Url url, wire::HttpRequest request,
+               Client::Done done)
+      : context_(context),
+        kept_(kept),
+        longest_(longest),
+        url_(std::move(url)),
+        done_(std::move(done)),
+        message_(message_of(url_, std::move(request), true)) {}
+
+  void start() {
+    auto& free = kept_[url_.host + ':' + url_.port];
+    used_before_ = !free.empty();
+    if (!used_before_) return connect();
+    stream_.emplace(std::move(free.back()));
+    free.pop_back();
+    exchange();
+  }
+
+ private:
+  void connect() {
+    used_before_ = false;
+    stream_.emplace(context_);
+    resolver_.emplace(context_);
+    resolver_->async_resolve(url_.host, url_.port,
+                             [self = shared_from_this()](beast::error_code error, const tcp::resolver::results_type& found) {
+                               if (error) return self->fail("its name cannot be resolved", error);
+                               self->stream_->expires_after(self->longest_);
+                               self->stream_->async_connect(found, [self](beast::error_code e, const tcp::endpoint&) {
+                                 if (e) return self->fail("no connection", e);
+                                 beast::error_code ignored;
+                                 self->stream_->socket().set_option(tcp::no_delay(true), ignored);
+                                 self->exchange();
+                               });
+                             });
+  }
+  void exchange() {
+    parser_.emplace();
+    expect_answer(*parser_, message_);
+    buffer_.clear();
+    stream_->expires_after(longest_);
+    http::async_write(*stream_, message_, [self = shared_from_this()](beast::error_code error, std::size_t) {
+      if (error) return self->used_before_ ? self->connect() : self->fail("the request could not be sent", error);
+      http::async_read(*self->stream_, self->buffer_, *self->parser_, [self](beast::error_code e, std::size_t) {
+        // The other side closed it while it waited: nothing of an answer came.
+        if (e && self->used_before_ && !self->parser_->got_some() && e != beast::error::timeout) return self->connect();
+        if (e) return self->fail("no answer", e);
+        const bool keep = self->parser_->get().keep_alive();
+        wire::HttpResponse response = response_of(*self->parser_);
+        auto& free = self->kept_[self->url_.host + ':' + self->url_.port];
+        if (keep && free.size() < kMostKept) {
+          self->stream_->expires_never();
+          free.push_back(std::move(*self->stream_));
+        }
         self->done_(std::move(response));
       });
     });
   }
-  void fail(const char* what, beast::error_code error) {
-    done_(std::unexpected(fmt::format("{}:{}: {} ({})", url_.host, url_.port, what, error.message())));
-  }
+  void fail(const char* what, beast::error_code error) { done_(trouble(url_, what, error)); }
 
-  tcp::resolver resolver_;
-  beast::ssl_stream<beast::tcp_stream> stream_;
+  asio::io_context& context_;
+  Kept& kept_;
+  std::chrono::milliseconds longest_;
   Url url_;
   Client::Done done_;
-  bool secure_;
-  http::request<http::string_body> message_;
-  http::response_parser<http::string_body> parser_;
+  Request message_;
+  std::optional<tcp::resolver> resolver_;
+  std::optional<beast::tcp_stream> stream_;
+  std::optional<Parser> parser_;
   beast::flat_buffer buffer_;
+  bool used_before_ = false;
 };
 
 class BeastClient final : public Client {
  public:
-  BeastClient() {
+  explicit BeastClient(const Options& options) : options_(options) {
     tls_.set_default_verify_paths();
     tls_.set_verify_mode(asio::ssl::verify_peer);
     thread_ = std::thread([this] { context_.run(); });
@@ -107,14 +215,19 @@ class BeastClient final : public Client {
   void send(const std::string& url, wire::HttpRequest request, Done done) override {
     auto parsed = Url::parse(url);
     if (!parsed) return done(std::unexpected(parsed.error()));
-    auto exchange = std::make_shared<Exchange>(context_, tls_, *std::move(parsed), std::move(request), std::move(done));
-    asio::post(context_, [exchange] { exchange->start(); });
+    const auto start = [&](const auto& exchange) { asio::post(context_, [exchange] { exchange->start(); }); };
+    if (options_.keep_connections && parsed->scheme == "http")
+      start(std::make_shared<KeptExchange>(context_, kept_, options_.longest, *std::move(parsed), std::move(request), std::move(done)));
+    else
+      start(std::make_shared<Exchange>(context_, tls_, options_.longest, *std::move(parsed), std::move(request), std::move(done)));
   }
 
  private:
+  Options options_;
   asio::io_context context_{1};
   asio::executor_work_guard<asio::io_context::executor_type> work_{context_.get_executor()};
   asio::ssl::context tls_{asio::ssl::context::tls_client};
+  Kept kept_;  // of the client's thread
   std::thread thread_;
 };
 
@@ -140,6 +253,6 @@ std::expected<Url, std::string> Url::parse(const std::string& text) {
   return url;
 }
 
-std::unique_ptr<Client> Client::create() { return std::make_unique<BeastClient>(); }
+std::unique_ptr<Client> Client::create(const Options& options) { return std::make_unique<BeastClient>(options); }
 
 }  // namespace snapward::net

@@ -1,8 +1,9 @@
 // An HTTP/1.1 client, http and https, behind a plain interface; Boost.Beast and OpenSSL stay inside client.cpp.
 //
 // Threads: it runs its own one; send() may be called from any, and `done` is called on the client's own: post from there.
-// One connection a request. Certificates are checked against the system's. Limits: 15 s for the whole exchange, answers up to 8 MiB.
+// One connection a request, unless connections are kept. Certificates are checked against the system's. Answers up to 8 MiB.
 #pragma once
+#include <chrono>
 #include <expected>
 #include <functional>
 #include <memory>
@@ -15,7 +16,13 @@ namespace snapward::net {
 class Client {
  public:
   using Done = std::function<void(std::expected<wire::HttpResponse, std::string>)>;
-  static std::unique_ptr<Client> create();
+  struct Options {
+    std::chrono::milliseconds longest = std::chrono::seconds(15);  // for the whole exchange
+    bool keep_connections =
+        false;  // of http: used again; a request that meets a closed one before any answer is sent once more on a new one
+  };
+  static std::unique_ptr<Client> create(const Options& options);
+  static std::unique_ptr<Client> create() { return create({}); }
   virtual ~Client() = default;  // ends what is under way
   // `url` gives scheme, host, port and, unless request.target is more than "/", the target. Host is added.
   virtual void send(const std::string& url, wire::HttpRequest request, Done done) = 0;

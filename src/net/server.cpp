@@ -44,6 +44,11 @@ class Session : public std::enable_shared_from_this<Session> {
  public:
   Session(Socket socket, asio::io_context& context, const Server::Handler& handler, const Refusal& refusal, Traffic& traffic)
       : stream_(std::move(socket)), context_(context), handler_(handler), refusal_(refusal), traffic_(traffic) {}
+  ~Session() {  // its request may have been given up by whoever was to answer it
+    if (counted_) --traffic_.requests;
+  }
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
 
   void read() {
     parser_.emplace();

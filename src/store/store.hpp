@@ -1,7 +1,8 @@
 // Store: durable tables of rows, ordered by key. One interface, one test suite (store_test.cpp), several implementations.
 //
 // A commit is all or nothing, and durable when it returns. One thread commits; one other thread may read at the same time.
-// Errors: unavailable (disk full, read-only, another process holds the data; trying again later may help), corrupt (it will not).
+// Errors: unavailable (disk full, read-only, another process holds the data; trying again later may help), corrupt (it will not), fenced
+// (the state has another owner now: what this process believes of it is out of date).
 #pragma once
 #include <memory>
 #include <optional>

@@ -4,10 +4,13 @@
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 
 #include "store/backup.hpp"
+#include "store/postgres.hpp"
+#include "store/pq.hpp"
 
 namespace snapward::store {
 namespace {
@@ -18,9 +21,30 @@ std::string fresh_folder() {
   return path;
 }
 
+// A database of the tests' own: './dev test' and tests/nodes/postgres.py make one.
+constexpr const char* kNoDatabase = "no PostgreSQL: SNAPWARD_TEST_POSTGRES is not set (tests/nodes/postgres.py COMMAND sets it)";
+std::string database() {
+  const char* url = std::getenv("SNAPWARD_TEST_POSTGRES");
+  return url ? url : "";
+}
+void sql(const std::string& text) {
+  pq::Connection connection{std::chrono::seconds(10)};
+  ASSERT_TRUE(connection.ensure(database()));
+  const auto done = connection.run(text);
+  ASSERT_TRUE(done) << done.error().message;
+}
+bool fresh_database() {
+  if (database().empty()) return false;
+  sql("DROP SCHEMA IF EXISTS snapward CASCADE");
+  const auto prepared = prepare_postgres(database());
+  EXPECT_TRUE(prepared) << prepared.error().message;
+  return true;
+}
+
 class StoreSuite : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
+    if (GetParam() == "postgres" && !fresh_database()) GTEST_SKIP() << kNoDatabase;
     folder_ = fresh_folder();
     open();
   }
@@ -32,6 +56,10 @@ class StoreSuite : public testing::TestWithParam<std::string> {
     store_.reset();
     if (GetParam() == "memory") {
       store_ = open_memory();
+    } else if (GetParam() == "postgres") {
+      auto opened = open_postgres(database(), 0);
+      ASSERT_TRUE(opened) << opened.error().message;
+      store_ = *std::move(opened);
     } else {
       auto opened = open_sqlite(folder_);
       ASSERT_TRUE(opened) << opened.error().message;
@@ -101,7 +129,7 @@ TEST_P(StoreSuite, KeepsWhatWasCommittedOverReopening) {
   EXPECT_EQ(*store_->get("t", "a"), "1");
 }
 
-INSTANTIATE_TEST_SUITE_P(Stores, StoreSuite, testing::Values("memory", "sqlite"), [](const auto& i) { return i.param; });
+INSTANTIATE_TEST_SUITE_P(Stores, StoreSuite, testing::Values("memory", "sqlite", "postgres"), [](const auto& i) { return i.param; });
 
 TEST(SqliteStore, RefusesASecondOwner) {
   const std::string folder = fresh_folder();
@@ -239,6 +267,100 @@ TEST(SqliteStore, BacksUpWhileOpenAndRestores) {
   store->reset();
   std::filesystem::remove_all(folder);
   std::filesystem::remove_all(other);
+}
+
+// ── PostgreSQL ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+struct PostgresTest : testing::Test {
+  void SetUp() override {
+    if (!fresh_database()) GTEST_SKIP() << kNoDatabase;
+  }
+  static Lease::Options as(const std::string& node, std::chrono::milliseconds span = std::chrono::milliseconds(600)) {
+    return {.url = database(), .node = node, .address = "http://" + node, .span = span};
+  }
+};
+
+TEST_F(PostgresTest, WhoLostTheLeaseWritesNothing) {
+  std::int64_t first_epoch = 0;
+  std::atomic<bool> lost = false;
+  Lease first(as("first"));
+  first_epoch = *first.acquire([&lost] { lost = true; });
+  auto store = open_postgres(database(), first_epoch);
+  ASSERT_TRUE(store);
+  ASSERT_TRUE((*store)->commit({{"t", "a", "1"}, {"t", "b", "1"}}));
+  // As when the first sleeps, and another takes over: its lease is made to end.
+  sql("UPDATE snapward.leases SET expires = 'epoch', epoch = epoch + 1, node = 'second'");
+  const auto late = (*store)->commit({{"t", "a", "2"}, {"t", "b", std::nullopt}, {"t", "c", "2"}});
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, ErrorCode::fenced);
+  EXPECT_EQ(*(*store)->get("t", "a"), "1");
+  EXPECT_EQ(*(*store)->get("t", "b"), "1");
+  EXPECT_EQ(*(*store)->get("t", "c"), std::nullopt);
+  for (int i = 0; i < 200 && !lost; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_TRUE(lost) << "it hears of it at its next renewal";
+  EXPECT_FALSE(first.held());
+  // It takes its turn again as any other, with a new epoch; the old one stays worthless.
+  const auto again = first.acquire([] {});
+  ASSERT_TRUE(again);
+  EXPECT_GT(*again, first_epoch + 1);
+  EXPECT_EQ((*store)->commit({{"t", "a", "3"}}).error().code, ErrorCode::fenced);
+}
+
+// Taking the lease waits for a commit that has passed its fence: the new owner reads everything the old one was told is durable.
+TEST_F(PostgresTest, TakingTheLeaseWaitsForCommitsUnderWay) {
+  sql("UPDATE snapward.leases SET epoch = 7, node = 'old', expires = 'epoch'");
+  pq::Connection committing{std::chrono::seconds(10)};
+  ASSERT_TRUE(committing.ensure(database()));
+  ASSERT_TRUE(committing.run("BEGIN; SELECT 1 FROM snapward.leases WHERE shard = 'all' AND epoch = 7 FOR KEY SHARE"));
+  Lease next(as("next", std::chrono::seconds(4)));
+  std::atomic<bool> taken = false;
+  std::thread taker([&] { taken = next.acquire([] {}).has_value(); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  EXPECT_FALSE(taken);
+  ASSERT_TRUE(committing.run("COMMIT"));
+  taker.join();
+  EXPECT_TRUE(taken);
+  EXPECT_EQ(next.epoch(), 8);
+}
+
+TEST_F(PostgresTest, OneOwnsAndTheNextIsToldAtOnce) {
+  Lease first(as("first", std::chrono::seconds(30))), second(as("second", std::chrono::seconds(30)));
+  ASSERT_EQ(first.acquire([] {}), 1);
+  std::atomic<bool> taken = false;
+  std::thread waiting([&] { taken = second.acquire([] {}).has_value(); });
+  for (int i = 0; i < 200 && second.owner().empty(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_EQ(second.owner(), "http://first");
+  EXPECT_FALSE(taken);
+  first.release();  // and the second need not wait for thirty seconds
+  waiting.join();
+  EXPECT_TRUE(second.held());
+  EXPECT_EQ(second.epoch(), 2);
+  for (int i = 0; i < 200 && first.owner().empty(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_EQ(first.owner(), "http://second");
+}
+
+TEST_F(PostgresTest, LeavesADatabaseFromTheFutureAlone) {
+  sql("INSERT INTO snapward.layout VALUES (99)");
+  const auto prepared = prepare_postgres(database());
+  ASSERT_FALSE(prepared);
+  EXPECT_NE(prepared.error().message.find("written by a newer snapward"), std::string::npos);
+}
+
+TEST_F(PostgresTest, ALargeCommitAndManyRows) {
+  auto store = open_postgres(database(), 0);
+  ASSERT_TRUE(store);
+  std::vector<Write> writes;
+  for (int i = 0; i < 20'000; ++i)
+    writes.emplace_back("t", "key" + std::to_string(100'000 + i), std::string(200, static_cast<char>('a' + i % 26)));
+  ASSERT_TRUE((*store)->commit(writes));
+  EXPECT_EQ((*store)->scan("t", {})->size(), 20'000U);
+  EXPECT_EQ((*store)->scan("t", {.from = "key110000", .to = "", .limit = 3})->at(2).key, "key110002");
+}
+
+TEST(Postgres, SaysThatItCannotBeReached) {
+  const auto prepared = prepare_postgres("postgresql://nobody@127.0.0.1:1/none");
+  ASSERT_FALSE(prepared);
+  EXPECT_TRUE(prepared.error().message.starts_with("PostgreSQL cannot be reached: ")) << prepared.error().message;
 }
 
 }  // namespace
