@@ -2,12 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
+#include <mutex>
+#include <set>
 #include <thread>
 
 namespace snapward::net {
@@ -35,17 +38,39 @@ wire::HttpResponse plain_refusal(int status, const std::string& message) {
   return response;
 }
 
-struct Traffic {
-  std::atomic<bool> draining = false;
-  std::atomic<int> requests = 0;  // taken in, not yet answered
+class Session;
+
+// What a server's sessions share. On the server's thread, but for what says otherwise.
+struct Hall {
+  Hall(const Server::Handler& h, const Refusal& r) : handler(h), refusal(r) {}
+  const Server::Handler& handler;
+  const Refusal& refusal;
+  std::set<std::shared_ptr<Session>> asking;  // their requests are with the handler
+  std::size_t connections = 0;
+  std::function<void()> on_leaving;    // a connection has ended
+  std::atomic<bool> draining = false;  // from any thread
+  std::atomic<int> requests = 0;       // taken in, not yet answered; from any thread
+};
+
+// Where answers come back in, from any thread and at any time: when the server is gone they go nowhere.
+struct Door {
+  std::mutex mutex;
+  asio::io_context* context = nullptr;
+  template <class Work>
+  void post(Work work) {
+    const std::lock_guard lock(mutex);
+    if (context) asio::post(*context, std::move(work));
+  }
 };
 
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  Session(Socket socket, asio::io_context& context, const Server::Handler& handler, const Refusal& refusal, Traffic& traffic)
-      : stream_(std::move(socket)), context_(context), handler_(handler), refusal_(refusal), traffic_(traffic) {}
-  ~Session() {  // its request may have been given up by whoever was to answer it
-    if (counted_) --traffic_.requests;
+  Session(Socket socket, Hall& hall, std::shared_ptr<Door> door) : stream_(std::move(socket)), hall_(hall), door_(std::move(door)) {
+    ++hall_.connections;
+  }
+  ~Session() {
+    --hall_.connections;
+    if (hall_.on_leaving) hall_.on_leaving();
   }
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -59,7 +84,34 @@ class Session : public std::enable_shared_from_this<Session> {
                             [self = shared_from_this()](beast::error_code error, std::size_t) { self->got_header(error); });
   }
 
+  void answer(wire::HttpResponse response) {
+    hall_.asking.erase(shared_from_this());
+    write(std::move(response));
+  }
+  // Whoever was to answer has let go of it: the client is not left waiting.
+  void give_up() {
+    hall_.asking.erase(shared_from_this());
+    if (std::exchange(counted_, false)) --hall_.requests;
+    close();
+  }
+
  private:
+  // A request that waits for its answer.
+  struct Pending {
+    Pending(std::shared_ptr<Door> d, std::weak_ptr<Session> s) : door(std::move(d)), session(std::move(s)) {}
+    ~Pending() {
+      if (answered) return;
+      door->post([s = session] {
+        if (const auto self = s.lock()) self->give_up();
+      });
+    }
+    Pending(const Pending&) = delete;
+    Pending& operator=(const Pending&) = delete;
+    std::shared_ptr<Door> door;
+    std::weak_ptr<Session> session;
+    std::atomic<bool> answered = false;
+  };
+
   void got_header(beast::error_code error) {
     if (error) return refuse(error);
     if (iequals(std::string_view(parser_->get()[http::field::expect]), "100-continue")) {
@@ -83,11 +135,15 @@ class Session : public std::enable_shared_from_this<Session> {
     for (const auto& field : message)
       request.headers.add(std::string(std::string_view(field.name_string())), std::string(std::string_view(field.value())));
     request.body = std::move(message.body());
-    ++traffic_.requests;
+    ++hall_.requests;
     counted_ = true;
     stream_.expires_never();  // the answer takes what it takes: long polls
-    handler_(std::move(request), [self = shared_from_this()](Server::Answer answer) {
-      asio::post(self->context_, [self, answer = std::move(answer)] { self->write(answer()); });
+    hall_.asking.insert(shared_from_this());
+    hall_.handler(std::move(request), [pending = std::make_shared<Pending>(door_, weak_from_this())](Server::Answer answer) {
+      pending->answered = true;
+      pending->door->post([session = pending->session, answer = std::move(answer)] {
+        if (const auto self = session.lock()) self->answer(answer());
+      });
     });
   }
 
@@ -98,8 +154,8 @@ class Session : public std::enable_shared_from_this<Session> {
     keep_alive_ = false;
     const bool large = error == http::error::body_limit || error == http::error::header_limit;
     wire::HttpResponse response =
-        refusal_(large ? 413 : 400, large ? "The request is larger than this server takes (16 KiB of headers, 8 MiB of body)."
-                                          : fmt::format("The request cannot be read: {}.", error.message()));
+        hall_.refusal(large ? 413 : 400, large ? "The request is larger than this server takes (16 KiB of headers, 8 MiB of body)."
+                                               : fmt::format("The request cannot be read: {}.", error.message()));
     write(std::move(response));
   }
 
@@ -109,14 +165,14 @@ class Session : public std::enable_shared_from_this<Session> {
     message_->result(static_cast<unsigned>(response.status));
     message_->set(http::field::server, "Snapward/" SNAPWARD_VERSION);
     for (auto& [name, value] : response.headers.list) message_->insert(name, value);
-    if (traffic_.draining) keep_alive_ = false;
+    if (hall_.draining) keep_alive_ = false;
     message_->keep_alive(keep_alive_);
     message_->body() = std::move(response.body);
     message_->prepare_payload();
     if (head_) message_->body().clear();
     stream_.expires_after(kIdle);
     http::async_write(stream_, *message_, [self = shared_from_this()](beast::error_code error, std::size_t) {
-      if (std::exchange(self->counted_, false)) --self->traffic_.requests;
+      if (std::exchange(self->counted_, false)) --self->hall_.requests;
       if (error || !self->keep_alive_) return self->close();
       self->read();
     });
@@ -128,10 +184,8 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   Stream stream_;
-  asio::io_context& context_;
-  const Server::Handler& handler_;
-  const Refusal& refusal_;
-  Traffic& traffic_;
+  Hall& hall_;
+  std::shared_ptr<Door> door_;
   beast::flat_buffer buffer_;
   std::optional<http::request_parser<http::string_body>> parser_;
   std::optional<http::response<http::string_body>> message_;
@@ -141,8 +195,21 @@ class Session : public std::enable_shared_from_this<Session> {
 
 class BeastServer final : public Server {
  public:
-  BeastServer(Handler handler, Refusal refusal) : handler_(std::move(handler)), refusal_(refusal ? std::move(refusal) : plain_refusal) {}
-  ~BeastServer() override { stop(); }
+  BeastServer(Handler handler, const Options& options)
+      : most_connections_(options.most_connections),
+        handler_(std::move(handler)),
+        refusal_(options.refusal ? options.refusal : plain_refusal),
+        hall_(handler_, refusal_) {
+    door_->context = &context_;
+    hall_.on_leaving = [this] {
+      if (std::exchange(full_, false)) accept();
+    };
+  }
+  ~BeastServer() override {
+    stop();
+    hall_.on_leaving = {};
+    hall_.asking.clear();
+  }
 
   Result<void> open(const Options& options) {
     beast::error_code error;
@@ -169,46 +236,59 @@ class BeastServer final : public Server {
     thread_ = std::thread([this] { context_.run(); });
   }
   int drain(std::chrono::milliseconds at_most) override {
-    traffic_.draining = true;
+    hall_.draining = true;
     asio::post(context_, [this] {
       beast::error_code ignored;
       acceptor_.close(ignored);
     });
     const auto end = std::chrono::steady_clock::now() + at_most;
-    while (traffic_.requests > 0 && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    return traffic_.requests;
+    while (hall_.requests > 0 && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return hall_.requests;
   }
   void stop() override {
+    {
+      const std::lock_guard lock(door_->mutex);
+      door_->context = nullptr;
+    }
     context_.stop();
     if (thread_.joinable()) thread_.join();
   }
   [[nodiscard]] std::uint16_t port() const override { return acceptor_.local_endpoint().port(); }
 
  private:
+  // A connection too many waits in the kernel's queue until another has ended.
   void accept() {
+    if (hall_.connections >= most_connections_) {
+      full_ = true;
+      return;
+    }
     acceptor_.async_accept([this](beast::error_code error, Socket socket) {
       if (error == asio::error::operation_aborted || !acceptor_.is_open()) return;
       if (!error) {
         beast::error_code ignored;
         socket.set_option(tcp::no_delay(true), ignored);
-        std::make_shared<Session>(std::move(socket), context_, handler_, refusal_, traffic_)->read();
+        std::make_shared<Session>(std::move(socket), hall_, door_)->read();
       }
       accept();
     });
   }
 
-  asio::io_context context_{1};
-  asio::basic_socket_acceptor<tcp, asio::io_context::executor_type> acceptor_{context_};
+  std::size_t most_connections_;
+  bool full_ = false;  // none is accepted until one ends
   Handler handler_;
   Refusal refusal_;
-  Traffic traffic_;
+  std::shared_ptr<Door> door_ = std::make_shared<Door>();
+  Hall hall_;  // before the context: what waits there are sessions
+  asio::io_context context_{1};
+  asio::executor_work_guard<asio::io_context::executor_type> work_{context_.get_executor()};  // also while it only waits for answers
+  asio::basic_socket_acceptor<tcp, asio::io_context::executor_type> acceptor_{context_};
   std::thread thread_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<Server>> Server::listen(const Options& options, Handler handler) {
-  auto server = std::make_unique<BeastServer>(std::move(handler), options.refusal);
+  auto server = std::make_unique<BeastServer>(std::move(handler), options);
   if (auto opened = server->open(options); !opened) return std::unexpected(opened.error());
   return std::unique_ptr<Server>(std::move(server));
 }

@@ -1,8 +1,9 @@
 // An HTTP/1.1 server behind a plain interface; Boost.Beast stays inside server.cpp.
 //
-// Threads: the server runs its own one. The handler is called on it, and must answer each request once, from any thread; the answer's
+// Threads: the server runs its own one. The handler is called on it, and answers each request once, from any thread; the answer's
 // function runs on the server's thread again, so that encoding does not burden the caller.
-// Limits: headers 16 KiB, bodies 8 MiB (413 beyond), idle connections 75 s.
+// A request whose answer's function is dropped unused loses its connection; one that is used when the server is gone does nothing.
+// Limits: headers 16 KiB, bodies 8 MiB (413 beyond), idle connections 75 s, and so many connections at a time: more wait to be accepted.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -24,6 +25,7 @@ class Server {
   struct Options {
     std::string address = "127.0.0.1";
     std::uint16_t port = 4566;  // 0: any free one
+    std::size_t most_connections = 4096;
     // The answer to a request that cannot be read (400) or is too large (413), in the words of whoever serves; plain text without.
     std::function<wire::HttpResponse(int status, const std::string& message)> refusal = {};
   };

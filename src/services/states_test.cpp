@@ -256,12 +256,22 @@ TEST_F(StatesTest, OneStateIsTestedAlone) {
             R"x({"input":"{\"a\":{\"b\":1}}"})x");
   EXPECT_EQ(pass["status"].string_or(), "SUCCEEDED");
   EXPECT_EQ(pass["nextState"].string_or(), "Elsewhere");
-  for (const char* field : {"errorCausedByState", "mapIterationFailureCount"}) {
-    const auto unbuilt =
-        test(R"({"Type":"Pass","End":true})", std::string(R"({"input":"{}","stateConfiguration":{")") + field + R"(":1}})");
-    ASSERT_FALSE(unbuilt) << field;
-    EXPECT_EQ(unbuilt.error().code, "ValidationException");
-  }
+  // An error inside of a Map: from which state, and from how many iterations.
+  const auto map = [&](const std::string& tolerance, const std::string& configuration) {
+    const auto reply =
+        test(R"({"Type":"Map","ItemProcessor":{"StartAt":"In","States":{"In":{"Type":"Pass","End":true}}},)" + tolerance +
+                 R"("Catch":[{"ErrorEquals":["States.ExceedToleratedFailureThreshold"],"Next":"Many"}],"End":true})",
+             R"({"input":"[1,2,3,4]","mock":{"errorOutput":{"error":"Bad","cause":"c"}},"stateConfiguration":{)" + configuration + "}}");
+    return reply ? std::string((*reply)["status"].string_or()) + ' ' + std::string((*reply)["error"].string_or()) : reply.error().message;
+  };
+  EXPECT_EQ(map("", R"("errorCausedByState":"In")"), "FAILED Bad");
+  EXPECT_EQ(map("", R"("errorCausedByState":"Out")"), "errorCausedByState 'Out' is not a state inside of the tested state.");
+  EXPECT_EQ(map(R"("ToleratedFailureCount":2,)", R"("mapIterationFailureCount":3)"), "CAUGHT_ERROR States.ExceedToleratedFailureThreshold");
+  EXPECT_EQ(map(R"("ToleratedFailureCount":2,)", R"("mapIterationFailureCount":2)"), "FAILED Bad");
+  EXPECT_EQ(map(R"("ToleratedFailurePercentage":50,)", R"("mapIterationFailureCount":3)"),
+            "CAUGHT_ERROR States.ExceedToleratedFailureThreshold");
+  EXPECT_EQ(test(R"({"Type":"Pass","End":true})", R"({"stateConfiguration":{"mapIterationFailureCount":1}})").error().message,
+            "mapIterationFailureCount can be specified only for Map states.");
   EXPECT_EQ(pass["output"].string_or(), R"x({"b":1})x");
   EXPECT_EQ(pass["inspectionData"]["afterInputPath"].string_or(), R"x({"b":1})x");
   EXPECT_EQ(pass["inspectionData"]["afterResultPath"].string_or(), R"x({"a":{"b":1},"r":{"b":1}})x");

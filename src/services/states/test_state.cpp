@@ -10,18 +10,59 @@ namespace snapward::services::states {
 namespace {
 
 // The definition of the state a name means: in a whole machine, nested ones too.
+const Json* find_definition(const Json& machine, std::string_view name);
+
+// The same among the states that a Parallel or Map holds.
+const Json* find_inside(const Json& state, std::string_view name) {
+  for (const Json& branch : state["Branches"].items())
+    if (const Json* found = find_definition(branch, name)) return found;
+  for (const char* processor : {"ItemProcessor", "Iterator"})
+    if (const Json* inner = state.find(processor))
+      if (const Json* found = find_definition(*inner, name)) return found;
+  return nullptr;
+}
+
 const Json* find_definition(const Json& machine, std::string_view name) {
   const Json& states = machine["States"];
   if (!states.is_object()) return nullptr;
   if (const Json* found = states.find(name)) return found;
-  for (const auto& [key, state] : states.as_object()) {
-    for (const Json& branch : state["Branches"].items())
-      if (const Json* found = find_definition(branch, name)) return found;
-    for (const char* processor : {"ItemProcessor", "Iterator"})
-      if (const Json* inner = state.find(processor))
-        if (const Json* found = find_definition(*inner, name)) return found;
-  }
+  for (const auto& [key, state] : states.as_object())
+    if (const Json* found = find_inside(state, name)) return found;
   return nullptr;
+}
+
+// What stateConfiguration says of a mocked error: which state inside threw it, how many of a Map's iterations failed.
+std::expected<void, cloud::Error> check_configuration(const Json& in, const Json& definition, const asl::State& state) {
+  const Json& configuration = in["stateConfiguration"];
+  const bool map = state.type == asl::StateType::map, composite = map || state.type == asl::StateType::parallel;
+  const bool fails = in["mock"].find("errorOutput") != nullptr;
+  if (const Json* name = configuration.find("errorCausedByState")) {
+    if (!composite) return bad_input("errorCausedByState can be specified only for Map and Parallel states.");
+    if (!fails) return bad_input("errorCausedByState can be specified only when an errorOutput is mocked.");
+    if (!find_inside(definition, name->string_or()))
+      return bad_input(fmt::format("errorCausedByState '{}' is not a state inside of the tested state.", name->string_or()));
+  }
+  if (const Json* count = configuration.find("mapIterationFailureCount")) {
+    if (!map) return bad_input("mapIterationFailureCount can be specified only for Map states.");
+    if (count->integer_or(-1) < 0) return bad_input("mapIterationFailureCount must be 0 or more.");
+  }
+  return {};
+}
+
+// A Map that tolerates failures, or is distributed, fails for their number rather than as one of them did.
+asl::Failure mocked_failure(const Json& in, const asl::State& state, const asl::Probe& probe) {
+  const Json& error = in["mock"]["errorOutput"];
+  const asl::Failure given{std::string(error["error"].string_or()), std::string(error["cause"].string_or())};
+  const Json* failed = in["stateConfiguration"].find("mapIterationFailureCount");
+  if (state.type != asl::StateType::map || !failed) return given;
+  const Json* count = probe.data.find("toleratedFailureCount");
+  const Json* percentage = probe.data.find("toleratedFailurePercentage");
+  const Json* items = probe.data.find("afterItemsPath");
+  const double total = items && items->is_array() ? static_cast<double>(items->as_array().size()) : 0;
+  const auto n = static_cast<double>(failed->integer_or(0));
+  const bool too_many = (count && n > count->as_double()) || (percentage && total > 0 && n * 100 > percentage->as_double() * total);
+  if (!too_many) return given;
+  return {asl::errors::kExceedToleratedFailureThreshold, "The specified tolerated failure threshold was exceeded"};
 }
 
 std::expected<void, cloud::Error> check_mock(const Json& in, const asl::State& state, std::optional<Json>& result) {
@@ -92,9 +133,6 @@ std::expected<Json, cloud::Error> check_context(const Json& in) {
 
 Task<Reply> States::test_state(Call call) {
   const Json& in = call.input;
-  for (const char* field : {"errorCausedByState", "mapIterationFailureCount"})
-    if (in["stateConfiguration"].find(field))
-      co_return bad_input(fmt::format("TestState's stateConfiguration.{} is not supported by Snapward's local cloud.", field));
   const auto definition = Json::parse(in["definition"].string_or());
   if (!definition || !definition->is_object())
     co_return cloud::error("InvalidDefinition",
@@ -122,6 +160,7 @@ Task<Reply> States::test_state(Call call) {
   const asl::State& tested = compiled.machine->graph.states.begin()->second;
   std::optional<Json> mocked;
   if (const auto good = check_mock(in, tested, mocked); !good) co_return std::unexpected(good.error());
+  if (const auto good = check_configuration(in, state, tested); !good) co_return std::unexpected(good.error());
   auto context = check_context(in);
   if (!context) co_return std::unexpected(context.error());
   const std::string text(in["input"].string_or("{}"));
@@ -159,12 +198,13 @@ Task<Reply> States::test_state(Call call) {
                                     [](const asl::Command& c) { return c.kind == asl::Command::Kind::invoke_task; });
     if (asked == step.commands.end()) break;
     const asl::Command command = *asked;
-    if (const Json* error = in["mock"].find("errorOutput")) {
-      step = feed(asl::Input::failure(asl::Input::Kind::task_failed, command.id, std::string((*error)["error"].string_or()),
-                                      std::string((*error)["cause"].string_or())));
+    const bool reads = tested.reader && command.resource == &tested.reader->resource;
+    if (in["mock"].find("errorOutput") && !(reads && in["stateConfiguration"].find("mapItemReaderData"))) {
+      const asl::Failure failure = mocked_failure(in, tested, probe);
+      step = feed(asl::Input::failure(asl::Input::Kind::task_failed, command.id, failure.error, failure.cause));
       continue;
     }
-    if (tested.reader && command.resource == &tested.reader->resource) {  // a Map's items come with the request
+    if (reads) {  // a Map's items come with the request
       const Json* given = in["stateConfiguration"].find("mapItemReaderData");
       if (!given) co_return bad_input("mapItemReaderData is required for a Map state with an ItemReader.");
       step = feed(asl::Input::about(asl::Input::Kind::task_succeeded, command.id,
