@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/crc.hpp>
 #include <map>
 
 #include "base/arn.hpp"
@@ -30,6 +31,8 @@ std::string service_of(const std::string& sdk_name) {
 
 // "Ec2" of "ec2", "Sfn" of "sfn": how error names begin.
 std::string error_prefix(const asl::Resource& resource) {
+  if (resource.type == "aws-sdk:dynamodb") return "DynamoDb";  // as the SDK for Java 2 spells it; the SDK 1 below
+  if (resource.type == "dynamodb") return "DynamoDB";
   if (resource.type.starts_with("aws-sdk:")) return capitalised(resource.type.substr(8));
   if (resource.type == "sns" || resource.type == "sqs") return resource.type == "sns" ? "SNS" : "SQS";
   if (resource.type == "states") return "StepFunctions";
@@ -167,17 +170,21 @@ asl::Failure failure_of(const asl::Resource& resource, const cloud::Error& e, co
   const auto exception = [&](const std::string& code) { return code.ends_with("Exception") ? code : code + "Exception"; };
   if (sdk) {
     // EC2 models no exceptions of its own: the SDK has one for all.
-    const std::string name = prefix == "Ec2" ? "Ec2.Ec2Exception" : fmt::format("{}.{}", prefix, exception(e.code));
+    // What the API model names no exception for has the service's own: all of EC2's, DynamoDB's ValidationException.
+    const bool modelled = prefix != "Ec2" && !(prefix == "DynamoDb" && e.code == "ValidationException");
+    const std::string name = fmt::format("{}.{}", prefix, modelled ? exception(e.code) : prefix + "Exception");
     return {name, fmt::format("{} (Service: {}, Status Code: {}, Request ID: {})", e.message, prefix, e.status, context.request_id)};
   }
   static const std::map<std::string, std::string> kServices = {{"Lambda", "AWSLambda"},
                                                                {"SNS", "AmazonSNS"},
+                                                               {"DynamoDB", "AmazonDynamoDBv2"},
                                                                {"SQS", "AmazonSQS"},
                                                                {"StepFunctions", "AWSStepFunctions"},
                                                                {"EventBridge", "AmazonCloudWatchEvents"}};
   const auto service = kServices.find(prefix);
   std::string name = fmt::format("{}.{}", prefix, exception(e.code));
   if (lambda && e.status >= 500) name = "Lambda.ServiceException";
+  if (prefix == "DynamoDB" && e.code == "ValidationException") name = "DynamoDB.AmazonDynamoDBException";
   if (prefix == "SQS")
     name = e.code.find("NonExistentQueue") != std::string::npos || e.code == "QueueDoesNotExist" ? "SQS.QueueDoesNotExistException"
                                                                                                  : "SQS.AmazonSQSException";
@@ -197,6 +204,13 @@ std::expected<Json, asl::Failure> outcome_of(const asl::Resource& resource, cons
     if (reply->find("FailedEntryCount") && (*reply)["FailedEntryCount"].integer_or(0) > 0)
       return std::unexpected(asl::Failure{"EventBridge.FailedEntry", reply->dump()});
     return with_metadata(*reply, "application/x-amz-json-1.1", context);
+  }
+  if (resource.type == "dynamodb") {
+    boost::crc_32_type crc;
+    const std::string body = reply->dump();
+    crc.process_bytes(body.data(), body.size());
+    return with_metadata(*reply, "application/x-amz-json-1.0", context,
+                         {{"Connection", "keep-alive"}, {"Server", "Server"}, {"x-amz-crc32", std::to_string(crc.checksum())}});
   }
   if (!direct && resource.type != "lambda")
     return with_metadata(*reply, resource.type == "sqs" ? "application/x-amz-json-1.0" : "text/xml", context);

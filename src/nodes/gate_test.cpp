@@ -5,7 +5,6 @@
 
 #include <condition_variable>
 
-
 namespace snapward::nodes {
 namespace {
 

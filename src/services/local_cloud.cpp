@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "services/dynamodb/dynamodb.hpp"
 #include "services/iam/iam.hpp"
 #include "services/rbin/rbin.hpp"
 #include "services/regions.hpp"
@@ -37,6 +38,7 @@ LocalCloud::LocalCloud(engine::Loop& loop, engine::Ledger& ledger, Outbound& out
   add(std::make_unique<sts::Sts>(env_));
   add(std::make_unique<iam::Iam>(env_));
   add(std::make_unique<s3::S3>(env_));
+  add(std::make_unique<dynamodb::DynamoDb>(env_));
   add(std::make_unique<scheduler::Scheduler>(env_));
   const auto* bin = add(std::make_unique<rbin::Rbin>(env_));
   ec2_->recycle_bin = [bin](const std::string& region, const Json& tags) { return bin->keeps(region, tags); };

@@ -349,6 +349,12 @@ def handler(event, context):
     types = [json.loads(e["message"])["type"] for e in logs.filter_log_events(logGroupName="/machines")["events"]]
     check("its log is its history", sorted(types) == sorted(e["type"] for e in sfn.get_execution_history(executionArn=execution)["events"]), types)
     check("what a function prints is in its log group", any("counting for counter" in e["message"] for e in logs.filter_log_events(logGroupName="/aws/lambda/counter")["events"]))
+    tables = client("dynamodb", url)
+    tables.create_table(TableName="runs", KeySchema=[{"AttributeName": "volume", "KeyType": "HASH"}], AttributeDefinitions=[{"AttributeName": "volume", "AttributeType": "S"}], BillingMode="PAY_PER_REQUEST")
+    tables.get_waiter("table_exists").wait(TableName="runs")
+    for _ in range(2):
+        counted = tables.update_item(TableName="runs", Key={"volume": {"S": "vol-1"}}, UpdateExpression="ADD runs :one SET note = :note", ExpressionAttributeValues={":one": {"N": "1"}, ":note": {"B": b"\x00\xff"}}, ReturnValues="ALL_NEW")["Attributes"]
+    check("a table counts", counted == {"volume": {"S": "vol-1"}, "runs": {"N": "2"}, "note": {"B": b"\x00\xff"}}, counted)
     aws = Aws(url, "us-west-2")
     check("the command line reads logs", len(aws("logs", "filter-log-events", "--log-group-name", "/aws/lambda/counter", "--filter-pattern", "counting")["events"]) == 2)
 
