@@ -480,6 +480,21 @@ def a_full_disk(data):
     server.stop()
 
 
+def a_read_only_disk(directory):
+    print("a disk that is read only")
+    script = 'mount -t tmpfs none "$1" && cp -r "$2" "$1/data" && mount -o remount,ro "$1" && exec "$3" serve --port 0 --data "$1/data"'
+    place = os.path.join(directory, "read-only")
+    os.mkdir(place)
+    if subprocess.run(["unshare", "--mount", "mount", "-t", "tmpfs", "none", place], capture_output=True).returncode:
+        print("  skip   file systems cannot be mounted here")
+        return
+    run = subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", place, os.path.join(directory, "full"), binary], capture_output=True, text=True, timeout=20)
+    check("the server does not start, and says why", run.returncode == 1 and "snapward: cannot write in the data folder" in run.stderr and "Read-only file system" in run.stderr, run.stdout + run.stderr)
+    server = Server("--data", os.path.join(directory, "full"), "--no-workflows")
+    check("on the same state, writable, it does", " is ready on " in server.banner, server.banner)
+    server.stop()
+
+
 def operating_it(directory):
     print("operating it: drain, logs, backup and restore, keeping")
     data, saved, restored = (os.path.join(directory, name) for name in ("ops", "saved.db", "restored"))
@@ -584,6 +599,7 @@ def main():
             check("the server stops when asked", server.stop() == 0)
         a_killed_server_goes_on(os.path.join(directory, "killed"))
         a_full_disk(os.path.join(directory, "full"))
+        a_read_only_disk(directory)
         operating_it(directory)
         signatures(directory)
         the_terminal(directory)
