@@ -118,7 +118,7 @@ class Parser {
       i = end;
     }
   }
-  [[nodiscard]] bool done() const { return at_ == words_.size(); }
+  [[nodiscard]] bool done() const { return at_ >= words_.size(); }
   [[nodiscard]] std::string word() const { return done() ? "" : words_[at_]; }
   bool eat(std::string_view what) {
     if (done() || !iequals(words_[at_], what)) return false;
@@ -519,6 +519,7 @@ std::expected<KeyCondition, std::string> Parser::key_condition(const std::string
       const Path p = path();
       if (wrong_) return;
       const std::string sign = word();
+      if (sign.empty()) return syntax();
       ++at_;
       const Operand value = operand();
       if (wrong_ || !value) return;

@@ -40,7 +40,7 @@ std::optional<Decimal> take_apart(std::string_view text) {
   if (i < text.size() && (text[i] == 'e' || text[i] == 'E')) {
     const std::string rest(text.substr(i + 1));
     char* end = nullptr;
-    out.exponent += std::strtol(rest.c_str(), &end, 10);
+    out.exponent += std::clamp(std::strtol(rest.c_str(), &end, 10), -100'000L, 100'000L);  // out of range either way
     if (rest.empty() || *end != '\0') return std::nullopt;
     i = text.size();
   }
