@@ -109,6 +109,12 @@ TEST_F(LogsTest, ExecutionsLogByLevel) {
   EXPECT_EQ(machine("error", "ERROR", false), (std::vector<std::string>{"FailStateEntered", "ExecutionFailed"}));
   EXPECT_EQ(machine("fatal", "FATAL", false), std::vector<std::string>{"ExecutionFailed"});
   EXPECT_TRUE(machine("off", "OFF", false).empty());
+  EXPECT_TRUE(
+      w.refusal(
+           "states", "CreateStateMachine",
+           R"({"name":"nowhere","roleArn":"arn:aws:iam::1:role/r","definition":"{\"StartAt\":\"P\",\"States\":{\"P\":{\"Type\":\"Pass\",\"End\":true}}}",)"
+           R"("loggingConfiguration":{"level":"ALL","destinations":[{"cloudWatchLogsLogGroup":{"logGroupArn":"arn:aws:logs:us-west-2:123456789012:log-group:/gone:*"}}]}})")
+          .starts_with("InvalidLoggingConfiguration: Invalid Logging Configuration: Log Destination not found."));
   const auto all = lines(R"({"logGroupName":"/m","filterPattern":"\":all:x\""})");
   const Json first = *Json::parse(all[0]);
   EXPECT_EQ(first["details"]["input"].string_or(), R"({"a":1})");

@@ -71,9 +71,14 @@ std::expected<void, cloud::Error> States::check_logging(const Json& logging) {
   if (destinations.size() > 1 || (level != "OFF" && destinations.empty()))
     return cloud::error("InvalidLoggingConfiguration", "Invalid Logging Configuration: Must specify exactly one Log Destination.");
   if (destinations.empty()) return {};
-  if (group_name(group_of(logging)).empty())
+  const Arn group = group_of(logging);
+  if (group_name(group).empty())
     return cloud::error("InvalidLoggingConfiguration",
                         "Invalid Logging Configuration: Log Destination is not a CloudWatch Logs log group.");
+  // As AWS does, to see that it may: a stream of its own, with one line.
+  if (!env_.log(group.region, group_name(group), "log_stream_created_by_aws_to_validate_log_delivery_subscriptions",
+                "Permissions are set correctly to allow AWS CloudWatch Logs to write into your logs while creating a subscription."))
+    return cloud::error("InvalidLoggingConfiguration", "Invalid Logging Configuration: Log Destination not found.");
   return {};
 }
 

@@ -104,7 +104,7 @@ class States final : public Service {
   std::shared_ptr<const asl::Machine> definition(const std::string& arn, const std::string& revision);
   void announce(const std::string& region, const Json& record);
   void log(const asl::ExecutionInfo& execution, std::int64_t redrives, const std::vector<asl::HistoryEvent>& events);  // logging.cpp
-  static std::expected<void, cloud::Error> check_logging(const Json& logging);
+  std::expected<void, cloud::Error> check_logging(const Json& logging);
 
   engine::Executions& executions_;
   std::map<std::string, Machine, std::less<>> machines_;  // by ARN
