@@ -26,6 +26,33 @@ Json key_only(const Json& item, const std::set<std::string>& names) {
   return Json(std::move(out));
 }
 
+// The rows of a partition that a key condition may accept: sort keys follow the prefix in hex, which sorts as they do, and end with \1.
+store::Range sorted_range(const std::string& prefix, const KeyCondition& condition) {
+  using Kind = KeyCondition::Kind;
+  store::Range range = store::Range::prefix(prefix);
+  const auto at = [&prefix](const Json& value) { return prefix + hex_encode(sort_key(value)); };
+  switch (condition.kind) {
+    case Kind::any:
+      break;
+    case Kind::begins:
+      return store::Range::prefix(at(condition.first));
+    case Kind::less:
+    case Kind::at_most:
+      range.to = at(condition.first) + '\2';
+      break;
+    case Kind::greater:
+    case Kind::at_least:
+      range.from = at(condition.first);
+      break;
+    case Kind::equal:
+    case Kind::between:
+      range.from = at(condition.first);
+      range.to = at(condition.kind == Kind::equal ? condition.first : condition.second) + '\2';
+      break;
+  }
+  return range;
+}
+
 void add_capacity(Json::Object& reply, const Json& input, const std::string& table) {
   const std::string_view wanted = input["ReturnConsumedCapacity"].string_or("NONE");
   if (wanted != "NONE") reply.set("ConsumedCapacity", Json::object({{"TableName", table}, {"CapacityUnits", 1.0}}));
@@ -361,15 +388,15 @@ Reply DynamoDb::query(const Call& call, bool whole) {
     prefix += hex_encode(sort_key(condition.partition)) + '\1';
   }
   const bool backwards = !whole && !in["ScanIndexForward"].bool_or(true);
-  store::Range range = store::Range::prefix(prefix);
+  store::Range range = sorted_range(prefix, condition);
   range.newest_first = backwards;
   if (const Json* start = in.find("ExclusiveStartKey")) {
     const auto key = key_of(t, *start, false);
     if (!key) return invalid_input("The provided starting key is invalid");
     if (backwards)
-      range.to = *key;
+      range.to = range.to.empty() ? *key : std::min(range.to, *key);
     else
-      range.from = *key + '\0';
+      range.from = std::max(range.from, *key + '\0');
   }
   const std::int64_t limit = in["Limit"].integer_or(0);
   if (in.find("Limit") && limit < 1)
@@ -377,7 +404,7 @@ Reply DynamoDb::query(const Call& call, bool whole) {
         fmt::format("1 validation error detected: Value '{}' at 'limit' failed to satisfy constraint: Member must have value greater than "
                     "or equal to 1",
                     limit));
-  if (limit > 0) range.limit = static_cast<std::size_t>(limit) + (condition.kind == KeyCondition::Kind::any ? 1 : 1'000'000);
+  if (limit > 0) range.limit = static_cast<std::size_t>(limit) + 2;  // whether there are more, and the bound that "<" leaves out
   Json::Array items;
   std::int64_t scanned = 0, count = 0;
   std::size_t bytes = 0;

@@ -102,6 +102,17 @@ TEST_F(DynamoDbTest, QueriesFollowTheKeys) {
   const std::string of_a = R"x("KeyConditionExpression":"artist = :a","ExpressionAttributeValues":{":a":{"S":"a"}})x";
   EXPECT_EQ(queried(of_a), (std::vector<std::string>{"-3", "2.5", "9", "10"}));
   EXPECT_EQ(queried(of_a + R"x(,"ScanIndexForward":false,"Limit":2)x"), (std::vector<std::string>{"10", "9"}));
+  const auto where = [&](const std::string& condition, const std::string& more = "") {
+    return queried(R"x("KeyConditionExpression":"artist = :a AND n )x" + condition +
+                   R"x(","ExpressionAttributeValues":{":a":{"S":"a"},":n":{"N":"9"}})x" + more);
+  };
+  EXPECT_EQ(where("< :n"), (std::vector<std::string>{"-3", "2.5"}));
+  EXPECT_EQ(where("<= :n"), (std::vector<std::string>{"-3", "2.5", "9"}));
+  EXPECT_EQ(where("> :n"), std::vector<std::string>{"10"});
+  EXPECT_EQ(where(">= :n"), (std::vector<std::string>{"9", "10"}));
+  EXPECT_EQ(where("= :n"), std::vector<std::string>{"9"});
+  EXPECT_EQ(where("< :n", R"x(,"Limit":1,"ScanIndexForward":false)x"), std::vector<std::string>{"2.5"});
+  EXPECT_EQ(where("> :n", R"x(,"Limit":1)x"), std::vector<std::string>{"10"});
   EXPECT_EQ(queried(of_a + R"x(,"ScanIndexForward":false,"ExclusiveStartKey":{"artist":{"S":"a"},"n":{"N":"9"}})x"),
             (std::vector<std::string>{"2.5", "-3"}));
   EXPECT_EQ(
