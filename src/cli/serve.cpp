@@ -356,6 +356,9 @@ int serve(const Options& o) {
   if (!o.store.empty() && o.in_memory) return fail_with("--store and --in-memory are two places for the state; choose one");
   if (!o.store.empty() && !o.store.starts_with("postgresql://") && !o.store.starts_with("postgres://"))
     return fail_with(fmt::format("--store '{}' is not a postgresql:// URL; a folder is given with --data", o.store));
+  if (!o.store.empty() && (o.host == "0.0.0.0" || o.host == "::") && o.advertise.empty())
+    return fail_with(fmt::format(
+        "--host {} is no address that the other nodes can reach this one at; say which with --advertise http://HOST:PORT", o.host));
   auto setup = read_setup(o);
   if (!setup) return fail_with(setup.error().message);
   return Node(o, *std::move(setup)).run();

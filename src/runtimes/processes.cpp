@@ -35,6 +35,7 @@ namespace {
 
 constexpr std::size_t kLogTail = 4096;                      // Invoke, LogType
 constexpr std::size_t kMostAnswer = 6 * 1024 * 1024 + 100;  // "Lambda quotas": 6 MB, in fact 6,291,556 bytes
+constexpr std::size_t kLongestLine = 256 * 1024;            // of a log: an event of CloudWatch Logs
 constexpr auto kInitialization = std::chrono::seconds(10);
 
 // A program by name, in PATH.
@@ -108,6 +109,7 @@ int follow(Child& child, int output, const std::function<void(std::string)>& lin
       } else {
         rest.append(buffer.data(), static_cast<std::size_t>(got));
         for (std::size_t end = 0; (end = rest.find('\n')) != std::string::npos; rest.erase(0, end + 1)) line(rest.substr(0, end));
+        if (rest.size() >= kLongestLine) line(std::exchange(rest, {}));
       }
     } else if (status) {
       open = false;  // somebody it started holds the other end

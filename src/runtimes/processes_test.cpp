@@ -127,6 +127,19 @@ def handler(event, context):
   EXPECT_NE(std::ranges::find(lines, "seen 2"), lines.end());
 }
 
+TEST_F(ProcessesTest, ALineWithoutAnEndIsCut) {
+  const auto version =
+      function("python3.11", {{"app.py", "import sys\ndef handler(event, context):\n    sys.stdout.write('x' * 1000000)\n"}});
+  EXPECT_EQ(run(version, {"1"})[0].payload, "null");
+  for (int i = 0; i < 200 && std::ranges::none_of(lines, [](const auto& l) { return l.starts_with("xxx"); }); ++i) {
+    loop.after(std::chrono::milliseconds(10), [this] { loop.stop(); });
+    loop.run();
+  }
+  const auto longest = std::ranges::max_element(lines, {}, &std::string::size);
+  EXPECT_GE(longest->size(), 256U * 1024);
+  EXPECT_LT(longest->size(), 300U * 1024);
+}
+
 TEST_F(ProcessesTest, WhatCannotBeImportedIsTheFunctionsError) {
   auto version = function("python3.11", {{"app.py", "import nothing_of_that_name"}});
   EXPECT_EQ((*Json::parse(run(version, {"{}"})[0].payload))["errorType"].string_or(), "Runtime.ImportModuleError");

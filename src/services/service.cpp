@@ -74,6 +74,24 @@ std::expected<std::size_t, cloud::Error> page_size(const Json& input) {
                   max < 0 ? "greater than or equal to 0" : "less than or equal to 1000"));
 }
 
+std::string log_group_name(const Arn& arn) {
+  std::string name = arn.service == "logs" ? arn.resource_id("log-group").value_or("") : "";
+  if (name.ends_with(":*")) name.resize(name.size() - 2);
+  return name;
+}
+
+Json merge_tag_map(const Json& tags, const Json& added) {
+  Json::Object out = tags.is_object() ? tags.as_object() : Json::Object{};
+  if (added.is_object())
+    for (const auto& [key, value] : added.as_object()) out.set(key, value);
+  return Json(std::move(out));
+}
+Json remove_tag_keys(const Json& tags, const Json& keys) {
+  Json::Object out = tags.is_object() ? tags.as_object() : Json::Object{};
+  for (const Json& key : keys.items()) out.erase(key.string_or());
+  return Json(std::move(out));
+}
+
 Json merge_tags(const Json& tags, const Json& added, const char* key, const char* value) {
   Json::Array out = tags.items();
   for (const Json& tag : added.items()) {

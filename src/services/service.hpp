@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 
+#include "base/arn.hpp"
 #include "cloud/cloud.hpp"
 #include "engine/ledger.hpp"
 #include "engine/loop.hpp"
@@ -92,6 +93,13 @@ std::optional<std::string> page_position(std::string_view token);
 
 // maxResults as most services take it: 0 or absent means 100, more than 1000 or less than 0 is refused.
 std::expected<std::size_t, cloud::Error> page_size(const Json& input);
+
+// The log group an ARN names, with or without ":*" at its end; empty when it names none.
+std::string log_group_name(const Arn& arn);
+
+// Tags as Lambda and CloudWatch Logs keep them: {key: value}, with keys added or replaced, or removed.
+Json merge_tag_map(const Json& tags, const Json& added);
+Json remove_tag_keys(const Json& tags, const Json& keys);
 
 // Tags as most services keep them: [{Key, Value}] with keys replaced, or removed.
 Json merge_tags(const Json& tags, const Json& added, const char* key = "Key", const char* value = "Value");

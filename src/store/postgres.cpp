@@ -188,12 +188,14 @@ std::int64_t Lease::epoch() const {
   return epoch_;
 }
 
-std::optional<std::int64_t> Lease::acquire(std::function<void()> lost) {
+std::optional<std::int64_t> Lease::acquire(const std::function<void()>& lost) {
   std::unique_lock lock(mutex_);
-  lost_ = std::move(lost);
-  wanted_ = true;
-  changed_.notify_all();
-  changed_.wait(lock, [this] { return stopping_ || owned_; });
+  while (!stopping_ && !owned_) {  // it may be taken and lost before anybody has heard of it
+    lost_ = lost;
+    wanted_ = true;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return stopping_ || owned_ || !wanted_; });
+  }
   if (stopping_) return std::nullopt;
   return epoch_;
 }
@@ -227,6 +229,7 @@ void Lease::give_up() {
     wanted_ = false;
     owner_.clear();
     lost = std::exchange(lost_, {});
+    changed_.notify_all();
   }
   if (lost) lost();
 }

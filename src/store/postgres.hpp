@@ -42,7 +42,7 @@ class Lease {
 
   // Waits until this node owns the state, and gives the epoch; nothing after stop(). `lost` is called once, on the lease's thread, when it
   // does no more; not after release().
-  std::optional<std::int64_t> acquire(std::function<void()> lost);
+  std::optional<std::int64_t> acquire(const std::function<void()>& lost);
   // Whether it owns the state now, by its own clock. From any thread.
   [[nodiscard]] bool held() const;
   // Where the owner is reached, as last heard; empty: nobody owns it. From any thread.

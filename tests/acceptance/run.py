@@ -575,6 +575,8 @@ def the_terminal(directory):
     for arguments in (["serve", "--dr-region", "moon-1"], ["serve", "--dr-region", "us-west-2"], ["serve", "--behaviour", "/nonexistent"]):
         run = subprocess.run([binary, *arguments], capture_output=True, text=True)
         check(f"{' '.join(arguments)} is refused in a sentence", run.returncode == 1 and run.stderr.startswith("snapward: "), run.stderr)
+    run = subprocess.run([binary, "serve", "--store", "postgresql://x@127.0.0.1:1/x", "--host", "0.0.0.0"], capture_output=True, text=True)
+    check("a node that others could not reach is refused", run.returncode == 1 and "--advertise" in run.stderr, run.stderr)
     check("--help has examples", "snapward serve" in subprocess.run([binary, "--help"], capture_output=True, text=True).stdout)
 
 

@@ -259,7 +259,7 @@ class Parser {
       bool out = false;
       do {
         const Operand one = operand();
-        out = out || (left && one && equal(*left, *one));
+        out = out || (left && one && *left == *one);
       } while (eat(","));
       need(")");
       return out;
@@ -268,8 +268,8 @@ class Parser {
     if (sign != "=" && sign != "<>" && sign != "<" && sign != "<=" && sign != ">" && sign != ">=") return syntax(), false;
     ++at_;
     const Operand right = operand();
-    if (sign == "=") return left && right && equal(*left, *right);
-    if (sign == "<>") return !(left && right && equal(*left, *right));
+    if (sign == "=") return left && right && *left == *right;
+    if (sign == "<>") return !(left && right && *left == *right);
     if (!left || !right) return false;
     const auto order = compare(*left, *right);
     if (!order) return false;
@@ -296,7 +296,7 @@ class Parser {
       return type == other && (type == "S" || type == "B") && (*of)[type].string_or().starts_with((*with)[type].string_or());
     if (type == "S" || type == "B")
       return type == other && (*of)[type].string_or().find((*with)[type].string_or()) != std::string_view::npos;
-    if (type == "L") return std::ranges::any_of((*of)["L"].items(), [&](const Json& item) { return equal(item, *with); });
+    if (type == "L") return std::ranges::any_of((*of)["L"].items(), [&](const Json& item) { return item == *with; });
     if (type.size() == 2 && type[0] == other[0] && other.size() == 1)
       return std::ranges::find((*of)[type].items(), (*with)[other]) != (*of)[type].items().end();
     return false;

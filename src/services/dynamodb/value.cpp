@@ -206,8 +206,6 @@ std::string sort_key(const Json& value) {
   return "0" + magnitude + '~';
 }
 
-bool equal(const Json& a, const Json& b) { return a == b; }
-
 std::optional<int> compare(const Json& a, const Json& b) {
   const std::string_view type = type_of(a);
   if (type != type_of(b) || (type != "S" && type != "N" && type != "B")) return std::nullopt;

@@ -19,7 +19,6 @@ std::expected<Json, std::string> checked(const Json& value);
 // Text that sorts as the values of one type do (S and B by bytes, N by number).
 std::string sort_key(const Json& value);
 
-bool equal(const Json& a, const Json& b);
 // Below, at or above zero; nothing when the types cannot be compared.
 std::optional<int> compare(const Json& a, const Json& b);
 

@@ -668,12 +668,10 @@ bool Events::log(const Delivery& d, const Arn& group) {
       snapward::events::target_input(d.target, d.event, {.rule_arn = d.rule_arn, .rule_name = d.rule_name, .ingested = d.first});
   if (const auto made = Json::parse(line); d.target.find("InputTransformer") && made && made->find("message"))
     line = (*made)["message"].is_string() ? std::string((*made)["message"].string_or()) : (*made)["message"].dump();
-  std::string name = group.resource_id("log-group").value_or("");
-  if (name.ends_with(":*")) name.resize(name.size() - 2);
   const std::string digest = hex_encode(sha256(d.rule_arn + '\n' + std::string(d.target["Id"].string_or())));
   const std::string stream = fmt::format("{}-{}-{}-{}-{}", digest.substr(0, 8), digest.substr(8, 4), digest.substr(12, 4),
                                          digest.substr(16, 4), digest.substr(20, 12));
-  return env_.log(group.region, name, stream, line);
+  return env_.log(group.region, log_group_name(group), stream, line);
 }
 
 void Events::attempt(Delivery d) {

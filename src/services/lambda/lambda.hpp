@@ -73,7 +73,9 @@ class Lambda final : public Service {
   std::expected<Json, cloud::Error> configuration(const std::string& region, const Named& function);
   Task<std::expected<std::string, cloud::Error>> archive(std::string region, Json code);
   std::expected<void, cloud::Error> set_configuration(Json::Object& configuration, const Json& input);
-  void set_code(const std::string& region, Json::Object& configuration, const std::string& zip);
+  static void set_code(Json::Object& configuration, const std::string& zip);
+  void keep_code(const std::string& region, const std::string& zip);
+  void drop_code(const std::string& region, const std::string& digest);  // unless a function still has it
   void changed(Uploaded& f, Json::Object configuration);
   Json publish(Uploaded& f, const Json& input);
   void store(const Uploaded& f) { save("functions", f.region + '/' + f.name, f.to_row()); }

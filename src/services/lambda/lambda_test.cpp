@@ -86,6 +86,26 @@ TEST_F(LambdaFunctions, VersionsKeepWhatTheyWere) {
   EXPECT_TRUE(w.refusal("lambda", "Invoke", R"({"FunctionName":"f:1"})").starts_with("ResourceNotFoundException: Function not found"));
 }
 
+// Code is kept once, for as long as a function or a version has it.
+TEST_F(LambdaFunctions, CodeGoesWithItsLastUser) {
+  const auto kept = [&] { return w.world->ledger.scan("lambda.code", {}).size(); };
+  create("f", "PK1");
+  create("g", "PK1");
+  w.must("lambda", "PublishVersion", R"({"FunctionName":"f"})");
+  EXPECT_EQ(kept(), 1U);
+  w.must("lambda", "UpdateFunctionCode", R"({"FunctionName":"f","ZipFile":"PK2","DryRun":true})");
+  EXPECT_EQ(kept(), 1U);
+  w.must("lambda", "UpdateFunctionCode", R"({"FunctionName":"f","ZipFile":"PK2"})");
+  w.must("lambda", "UpdateFunctionCode", R"({"FunctionName":"f","ZipFile":"PK3"})");
+  EXPECT_EQ(kept(), 2U) << "PK1 of g and of f's version, PK3 of f";
+  w.must("lambda", "DeleteFunction", R"({"FunctionName":"g"})");
+  EXPECT_EQ(kept(), 2U);
+  w.must("lambda", "DeleteFunction", R"({"FunctionName":"f","Qualifier":"1"})");
+  EXPECT_EQ(kept(), 1U);
+  w.must("lambda", "DeleteFunction", R"({"FunctionName":"f"})");
+  EXPECT_EQ(kept(), 0U);
+}
+
 TEST_F(LambdaFunctions, WhatIsWrongIsSaid) {
   const auto refused = [&](const std::string& more) {
     return w.refusal("lambda", "CreateFunction", R"({"FunctionName":"g","Handler":"h","Role":"arn:aws:iam::1:role/r",)" + more + "}");
@@ -95,6 +115,8 @@ TEST_F(LambdaFunctions, WhatIsWrongIsSaid) {
             "InvalidParameterValueException: Could not unzip uploaded file. Please check your file, then try to upload again.");
   EXPECT_TRUE(refused(R"("Runtime":"python3.12","Timeout":901,"Code":{"ZipFile":"PK"})")
                   .starts_with("ValidationException: 1 validation error detected: Value '901' at 'timeout'"));
+  EXPECT_TRUE(refused(R"("Runtime":"python3.12","Code":{"ZipFile":"PK"},"Environment":{"Variables":{"AWS_REGION":"x"}})")
+                  .ends_with("Reserved keys used in this request: AWS_REGION"));
   EXPECT_TRUE(refused(R"("Code":{"ImageUri":"x"})").starts_with("NotImplemented"));
   create("f");
   EXPECT_TRUE(w.refusal("lambda", "Invoke", R"({"FunctionName":"f","Payload":"nonsense"})").starts_with("InvalidRequestContentException"));

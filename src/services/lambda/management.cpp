@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <set>
 
 #include "base/arn.hpp"
 #include "base/text.hpp"
@@ -13,6 +15,25 @@ namespace {
 
 constexpr const char* kLatest = "$LATEST";
 constexpr std::size_t kMostZipped = 50ULL << 20U;
+// Developer Guide, "Defined runtime environment variables"
+constexpr std::array<std::string_view, 18> kReserved = {"_HANDLER",
+                                                        "_X_AMZN_TRACE_ID",
+                                                        "AWS_DEFAULT_REGION",
+                                                        "AWS_REGION",
+                                                        "AWS_EXECUTION_ENV",
+                                                        "AWS_LAMBDA_FUNCTION_NAME",
+                                                        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+                                                        "AWS_LAMBDA_FUNCTION_VERSION",
+                                                        "AWS_LAMBDA_INITIALIZATION_TYPE",
+                                                        "AWS_LAMBDA_LOG_GROUP_NAME",
+                                                        "AWS_LAMBDA_LOG_STREAM_NAME",
+                                                        "AWS_ACCESS_KEY",
+                                                        "AWS_ACCESS_KEY_ID",
+                                                        "AWS_SECRET_ACCESS_KEY",
+                                                        "AWS_SESSION_TOKEN",
+                                                        "AWS_LAMBDA_RUNTIME_API",
+                                                        "LAMBDA_TASK_ROOT",
+                                                        "LAMBDA_RUNTIME_DIR"};
 constexpr std::size_t kMostVariables = 4096;  // bytes
 
 std::unexpected<cloud::Error> wrong_value(const std::string& what) { return cloud::error("InvalidParameterValueException", what); }
@@ -176,19 +197,14 @@ void Lambda::register_management() {
   on("TagResource", [this, tagged](const Call& c) -> Reply {
     const auto f = tagged(c);
     if (!f) return std::unexpected(f.error());
-    Json::Object tags = (*f)->tags.as_object();
-    if (c.input["Tags"].is_object())
-      for (const auto& [key, value] : c.input["Tags"].as_object()) tags.set(key, value);
-    (*f)->tags = Json(std::move(tags));
+    (*f)->tags = merge_tag_map((*f)->tags, c.input["Tags"]);
     store(**f);
     return Json(Json::Object{});
   });
   on("UntagResource", [this, tagged](const Call& c) -> Reply {
     const auto f = tagged(c);
     if (!f) return std::unexpected(f.error());
-    Json::Object tags = (*f)->tags.as_object();
-    for (const Json& key : c.input["TagKeys"].items()) tags.erase(key.string_or());
-    (*f)->tags = Json(std::move(tags));
+    (*f)->tags = remove_tag_keys((*f)->tags, c.input["TagKeys"]);
     store(**f);
     return Json(Json::Object{});
   });
@@ -289,6 +305,15 @@ std::expected<void, cloud::Error> Lambda::set_configuration(Json::Object& config
           "Lambda was unable to configure your environment variables because the environment variables you have provided exceeded the 4KB "
           "limit.");
     const Json* variables = environment->find("Variables");
+    std::string reserved;
+    if (variables && variables->is_object())
+      for (const auto& [name, value] : variables->as_object())
+        if (std::ranges::find(kReserved, name) != kReserved.end()) reserved += (reserved.empty() ? "" : ", ") + name;
+    if (!reserved.empty())
+      return wrong_value(fmt::format(
+          "Lambda was unable to configure your environment variables because the environment variables you have provided contains reserved "
+          "keys that are currently not supported for modification. Reserved keys used in this request: {}",
+          reserved));
     if (!variables || variables->as_object().empty())
       configuration.erase("Environment");
     else
@@ -300,10 +325,17 @@ std::expected<void, cloud::Error> Lambda::set_configuration(Json::Object& config
   return {};
 }
 
-void Lambda::set_code(const std::string& region, Json::Object& configuration, const std::string& zip) {
-  const std::string digest = base64_encode(sha256(zip));
-  configuration.set("CodeSize", zip.size()).set("CodeSha256", digest);
-  env_.ledger.put("lambda.code", region + '/' + digest, zip);
+void Lambda::set_code(Json::Object& configuration, const std::string& zip) {
+  configuration.set("CodeSize", zip.size()).set("CodeSha256", base64_encode(sha256(zip)));
+}
+void Lambda::keep_code(const std::string& region, const std::string& zip) {
+  env_.ledger.put("lambda.code", region + '/' + base64_encode(sha256(zip)), zip);
+}
+void Lambda::drop_code(const std::string& region, const std::string& digest) {
+  const auto is_of = [&](const Json& configuration) { return configuration["CodeSha256"].string_or() == digest; };
+  for (const auto& [key, f] : uploaded_)
+    if (key.first == region && (is_of(f.latest) || std::ranges::any_of(f.versions, [&](const auto& v) { return is_of(v.second); }))) return;
+  env_.ledger.erase("lambda.code", region + '/' + digest);
 }
 
 void Lambda::changed(Uploaded& f, Json::Object configuration) {
@@ -350,7 +382,8 @@ Task<Reply> Lambda::create(Call call) {
   c.set("LoggingConfig", Json::object({{"LogFormat", "Text"}, {"LogGroup", "/aws/lambda/" + function.name}}));
   c.set("State", "Active").set("LastUpdateStatus", "Successful");
   if (const auto set = set_configuration(c, input); !set) co_return std::unexpected(set.error());
-  set_code(call.region, c, *zip);
+  set_code(c, *zip);
+  keep_code(call.region, *zip);
   Uploaded& f = uploaded_[{call.region, function.name}];
   f.name = function.name;
   f.region = call.region;
@@ -377,10 +410,13 @@ Task<Reply> Lambda::update_code(Call call) {
                            "the latest Revision Id",
                            412);
   Json::Object c = (*f)->latest.as_object();
-  set_code(call.region, c, *zip);
+  const std::string old((*f)->latest["CodeSha256"].string_or());
+  set_code(c, *zip);
   if (call.input.find("Architectures")) c.set("Architectures", call.input["Architectures"]);
   if (call.input["DryRun"].bool_or(false)) co_return Json(std::move(c));
+  keep_code(call.region, *zip);
   changed(**f, std::move(c));
+  drop_code(call.region, old);
   if (call.input["Publish"].bool_or(false)) co_return publish(**f, call.input);
   co_return (*f)->latest;
 }
@@ -418,13 +454,20 @@ Reply Lambda::remove(const Call& call) {
       if (alias["FunctionVersion"].string_or() == function.qualifier)
         return cloud::error("ResourceConflictException",
                             fmt::format("Cannot delete a published version that is referenced by alias: {}", name), 409);
-    (*f)->versions.erase(std::stoll(function.qualifier));
+    const auto version = (*f)->versions.find(std::stoll(function.qualifier));
+    if (version == (*f)->versions.end()) return Json(Json::Object{});
+    const std::string digest(version->second["CodeSha256"].string_or());
+    (*f)->versions.erase(version);
     store(**f);
+    drop_code(call.region, digest);
     return Json(Json::Object{});
   }
   if (runtimes_) runtimes_->forget(arn(call.region, function.name));
+  std::set<std::string> digests{std::string((*f)->latest["CodeSha256"].string_or())};
+  for (const auto& [number, version] : (*f)->versions) digests.emplace(version["CodeSha256"].string_or());
   drop("functions", call.region + '/' + function.name);
   uploaded_.erase({call.region, function.name});
+  for (const auto& digest : digests) drop_code(call.region, digest);
   return Json(Json::Object{});
 }
 

@@ -45,10 +45,7 @@ const std::set<std::int64_t> kRetentions = {1,   3,   5,   7,   14,   30,   60, 
 // "name", or the name in a log group's ARN, with or without ":*".
 std::string name_in(std::string_view given) {
   const auto parsed = Arn::parse(given);
-  if (!parsed) return std::string(given);
-  std::string name = parsed->resource_id("log-group").value_or("");
-  if (name.ends_with(":*")) name.resize(name.size() - 2);
-  return name;
+  return parsed ? log_group_name(*parsed) : std::string(given);
 }
 
 }  // namespace
@@ -114,20 +111,14 @@ void Logs::register_tags() {
   const auto add = [this, tagged](const Call& c) -> Reply {
     const auto g = tagged(c);
     if (!g) return std::unexpected(g.error());
-    Json::Object tags = (*g)->tags.as_object();
-    if (c.input["tags"].is_object())
-      for (const auto& [key, value] : c.input["tags"].as_object()) tags.set(key, value);
-    (*g)->tags = Json(std::move(tags));
+    (*g)->tags = merge_tag_map((*g)->tags, c.input["tags"]);
     store(**g);
     return Json(Json::Object{});
   };
   const auto remove = [this, tagged](const Call& c) -> Reply {
     const auto g = tagged(c);
     if (!g) return std::unexpected(g.error());
-    Json::Object tags = (*g)->tags.as_object();
-    for (const char* keys : {"tagKeys", "tags"})
-      for (const Json& key : c.input[keys].items()) tags.erase(key.string_or());
-    (*g)->tags = Json(std::move(tags));
+    (*g)->tags = remove_tag_keys((*g)->tags, c.input[c.operation == "UntagLogGroup" ? "tags" : "tagKeys"]);
     store(**g);
     return Json(Json::Object{});
   };
@@ -199,8 +190,14 @@ Reply Logs::create_group(const Call& call) {
   return Json(Json::Object{});
 }
 
-void Logs::erase_events(const std::string& prefix) {
-  for (const auto& row : env_.ledger.scan(kEvents, store::Range::prefix(prefix))) env_.ledger.erase(kEvents, row.key);
+std::size_t Logs::erase_events(Group& g, const store::Range& range) {
+  const auto rows = env_.ledger.scan(kEvents, range);
+  for (const auto& row : rows) {
+    if (const auto event = Json::parse(row.value))
+      g.bytes -= static_cast<std::int64_t>((*event)["message"].string_or().size() + kEventOverhead);
+    env_.ledger.erase(kEvents, row.key);
+  }
+  return rows.size();
 }
 
 Reply Logs::delete_group(const Call& call) {
@@ -208,7 +205,7 @@ Reply Logs::delete_group(const Call& call) {
   if (!g) return std::unexpected(g.error());
   const std::string prefix = (*g)->region + '\1' + (*g)->name;
   for (const auto& [name, stream] : (*g)->streams) drop("streams", prefix + '\1' + name);
-  erase_events(prefix + '\1');
+  erase_events(**g, store::Range::prefix(prefix + '\1'));
   drop("groups", prefix);
   groups_.erase({(*g)->region, (*g)->name});
   return Json(Json::Object{});
@@ -264,9 +261,10 @@ Reply Logs::delete_stream(const Call& call) {
   if (!found) return std::unexpected(found.error());
   const auto& [g, s] = *found;
   const std::string name(call.input["logStreamName"].string_or());
-  erase_events(stream_prefix(g->region, g->name, name));
+  erase_events(*g, store::Range::prefix(stream_prefix(g->region, g->name, name)));
   drop("streams", g->region + '\1' + g->name + '\1' + name);
   g->streams.erase(name);
+  store(*g);
   return Json(Json::Object{});
 }
 
@@ -486,15 +484,13 @@ void Logs::expire() {
   std::size_t left = kMostExpired;
   for (auto& [key, g] : groups_) {
     if (g.retention_days == 0) continue;
-    const std::int64_t oldest = now() - g.retention_days * kDay;
+    const std::int64_t oldest = now() - g.retention_days * kDay, bytes = g.bytes;
     for (const auto& [name, s] : g.streams) {
       if (left == 0 || s.next == 0 || s.first >= oldest) continue;
       const std::string prefix = stream_prefix(g.region, g.name, name);
-      for (const auto& row : env_.ledger.scan(kEvents, {.from = prefix, .to = prefix + event_key(oldest, 0), .limit = left})) {
-        env_.ledger.erase(kEvents, row.key);
-        --left;
-      }
+      left -= erase_events(g, {.from = prefix, .to = prefix + event_key(oldest, 0), .limit = left});
     }
+    if (g.bytes != bytes) store(g);
   }
   env_.loop.after(left == 0 ? Duration(std::chrono::seconds(1)) : Duration(std::chrono::hours(1)), [this] { expire(); });
 }

@@ -56,7 +56,8 @@ class Logs final : public Service {
   void store(const Group& g, const std::string& name, const Stream& s) {
     save("streams", g.region + '\1' + g.name + '\1' + name, s.to_row());
   }
-  void erase_events(const std::string& prefix);
+  // Up to so many; how many it were.
+  std::size_t erase_events(Group& g, const store::Range& range);
   void expire();  // by retention, once an hour
 
   std::map<std::pair<std::string, std::string>, Group> groups_;   // region, name

@@ -86,6 +86,7 @@ TEST_F(LogsTest, RetentionForgets) {
          R"({"logGroupName":"/g","logStreamName":"s","logEvents":[{"timestamp":)" + at(0) + R"(,"message":"new"}]})");
   w.advance(6h);
   EXPECT_EQ(lines(R"({"logGroupName":"/g"})"), std::vector<std::string>{"new"});
+  EXPECT_EQ(w.must("logs", "DescribeLogGroups", "{}")["logGroups"].items()[0]["storedBytes"].integer_or(0), 3 + 26);
 }
 
 TEST_F(LogsTest, ExecutionsLogByLevel) {

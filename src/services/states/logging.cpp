@@ -51,11 +51,6 @@ Arn group_of(const Json& logging) {
   const auto arn = destinations.empty() ? std::nullopt : Arn::parse(destinations[0]["cloudWatchLogsLogGroup"]["logGroupArn"].string_or());
   return arn.value_or(Arn{});
 }
-std::string group_name(const Arn& arn) {
-  std::string name = arn.resource_id("log-group").value_or("");
-  if (name.ends_with(":*")) name.resize(name.size() - 2);
-  return name;
-}
 
 }  // namespace
 
@@ -72,11 +67,11 @@ std::expected<void, cloud::Error> States::check_logging(const Json& logging) {
     return cloud::error("InvalidLoggingConfiguration", "Invalid Logging Configuration: Must specify exactly one Log Destination.");
   if (destinations.empty()) return {};
   const Arn group = group_of(logging);
-  if (group_name(group).empty())
+  if (log_group_name(group).empty())
     return cloud::error("InvalidLoggingConfiguration",
                         "Invalid Logging Configuration: Log Destination is not a CloudWatch Logs log group.");
   // As AWS does, to see that it may: a stream of its own, with one line.
-  if (!env_.log(group.region, group_name(group), "log_stream_created_by_aws_to_validate_log_delivery_subscriptions",
+  if (!env_.log(group.region, log_group_name(group), "log_stream_created_by_aws_to_validate_log_delivery_subscriptions",
                 "Permissions are set correctly to allow AWS CloudWatch Logs to write into your logs while creating a subscription."))
     return cloud::error("InvalidLoggingConfiguration", "Invalid Logging Configuration: Log Destination not found.");
   return {};
@@ -98,7 +93,7 @@ void States::log(const asl::ExecutionInfo& execution, std::int64_t redrives, con
   const std::string_view level = logging["level"].string_or("OFF");
   if (std::ranges::none_of(events, [level](const asl::HistoryEvent& e) { return is_logged(level, e.type); })) return;
   const Arn destination = group_of(logging);
-  const std::string group = group_name(destination);
+  const std::string group = log_group_name(destination);
   const bool data = logging["includeExecutionData"].bool_or(false);
   // "states/NAME/2026-11-24-16-05/1a2b3c4d"
   std::string minute = iso_millis(execution.started).substr(0, 16);

@@ -271,7 +271,6 @@ Reply States::create(const Call& call) {
                     type));
   const bool publish = in["publish"].bool_or(false);
   if (!publish && in.find("versionDescription")) return bad_input("Version description can only be set when publish is true");
-  if (const auto good = check_logging(in["loggingConfiguration"]); !good) return std::unexpected(good.error());
   const auto compiled = asl::compile_text(text, type == "EXPRESS");
   if (!compiled.machine) return cloud::error("InvalidDefinition", asl::describe(compiled.diagnostics));
   const std::string arn = fmt::format("arn:aws:states:{}:{}:stateMachine:{}", call.region, env_.account, name);
@@ -286,6 +285,7 @@ Reply States::create(const Call& call) {
     }
     return cloud::error("StateMachineAlreadyExists", fmt::format("State Machine Already Exists: '{}'", arn));
   }
+  if (const auto good = check_logging(in["loggingConfiguration"]); !good) return std::unexpected(good.error());
   Machine m;
   m.arn = arn;
   m.name = name;
