@@ -89,7 +89,7 @@ struct Input {
 };
 
 struct Command {
-  enum class Kind { invoke_task, cancel_task, start_timer, cancel_timer, start_child, map_run_started, map_run_ended, finish };
+  enum class Kind { invoke_task, cancel_task, start_timer, cancel_timer, start_child, map_run, finish };
   Kind kind = Kind::finish;
   // Task: the id of its Scheduled event; timer: a number of its own; child execution, item reader, result writer: below 0.
   std::int64_t id = 0;
@@ -107,7 +107,8 @@ struct Command {
   // start_child: an execution of this machine with `parameters` as its input; answered like a task.
   std::shared_ptr<const Machine> machine;
   std::string name;     // of the child
-  std::string map_run;  // its ARN; also map_run_started and map_run_ended (parameters: the run's figures)
+  bool again = false;   // it ended badly, and the redrive goes on with it
+  std::string map_run;  // its ARN; also of map_run: `parameters` change its record, the first makes it
 };
 
 enum class Status { running, succeeded, failed, timed_out, aborted };

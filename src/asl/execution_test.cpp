@@ -466,6 +466,114 @@ TEST(DistributedMap, ReadsItsItemsFromADocument) {
   EXPECT_TRUE(with(R"x({"InputType":"JSON"})x", "{}").starts_with("States.ItemReaderFailed")) << with(R"x({"InputType":"JSON"})x", "{}");
 }
 
+TEST(DistributedMap, WhatFailsInsideARunFailsTheRun) {
+  const auto map = [](const std::string& fields) {
+    return R"x({"StartAt":"M","States":{"M":{"Type":"Map",)x" + fields +
+           R"x(,"ItemProcessor":{"ProcessorConfig":{"Mode":"DISTRIBUTED","ExecutionType":"STANDARD"},"StartAt":"P","States":{"P":{"Type":"Succeed"}}},"End":true}}})x";
+  };
+  Transcript reader(map(
+      R"x("ItemReader":{"Resource":"arn:aws:states:::s3:getObject","ReaderConfig":{"InputType":"JSON"},"Parameters":{"Bucket":"b","Key":"k"}})x"));
+  reader.fail("S3.NoSuchKeyException", "The specified key does not exist.");
+  EXPECT_EQ(reader.transcript(),
+            "ExecutionStarted MapStateEntered<0 MapStateStarted MapRunStarted MapRunFailed MapStateFailed ExecutionFailed");
+  EXPECT_EQ(reader.execution->failure().error, "States.ItemReaderFailed");
+  EXPECT_EQ(reader.execution->failure().cause, "The specified key does not exist.");
+
+  Transcript selector(map(R"x("ItemSelector":{"x.$":"$.nothing"})x"), "[1]");
+  EXPECT_EQ(selector.transcript(),
+            "ExecutionStarted MapStateEntered<0 MapStateStarted MapRunStarted MapRunFailed MapStateFailed ExecutionFailed");
+  // Tolerance is looked at when the state has started, before there is a run.
+  Transcript tolerance(map(R"x("ItemsPath":"$.items","ToleratedFailureCountPath":"$.n")x"), R"x({"items":[1],"n":-1})x");
+  EXPECT_EQ(tolerance.transcript(), "ExecutionStarted MapStateEntered<0 MapStateStarted ExecutionFailed");
+  EXPECT_EQ(tolerance.execution->failure().cause,
+            "An error occurred while executing the state 'M' (entered at the event id #2). ToleratedFailureCount cannot be negative.");
+}
+
+TEST(Execution, AWaitSaysWhatIsWrongWithItsSeconds) {
+  const auto cause = [](const std::string& seconds) {
+    Transcript run(R"x({"StartAt":"W","States":{"W":{"Type":"Wait","SecondsPath":"$.s","End":true}}})x", seconds);
+    return run.execution->failure().cause.substr(run.execution->failure().cause.find(". ") + 2);
+  };
+  EXPECT_EQ(cause(R"x({"s":1.5})x"), "The SecondsPath parameter cannot be parsed as a long value: $.s == 1.5");
+  EXPECT_EQ(cause(R"x({"s":"x"})x"), "The SecondsPath parameter cannot be parsed as a long value: $.s == x");
+  EXPECT_EQ(cause(R"x({"s":-1})x"), "The SecondsPath parameter references a negative value: $.s == -1");
+  EXPECT_EQ(cause("{}"), "The SecondsPath parameter does not reference an input value: $.s");
+}
+
+// What RedriveExecution feeds to a new Execution.
+Input redrive_of(const Transcript& failed) {
+  Json::Object point = failed.execution->failure_point().as_object();
+  point.set("redriveCount", 1);
+  return Input::about(Input::Kind::redriven, 0, Json(std::move(point)));
+}
+
+TEST(Redrive, OfAParallelRunsOnlyTheBranchesThatDidNotSucceed) {
+  const char* definition = R"x({"StartAt":"P","States":{"P":{"Type":"Parallel","End":true,"Branches":[
+    {"StartAt":"A","States":{"A":{"Type":"Pass","Result":"a","End":true}}},
+    {"StartAt":"B","States":{"B":{"Type":"Pass","Assign":{"v":7},"Result":"b","Next":"T"},"T":{"Type":"Task","Resource":"arn:aws:states:::sns:publish","Next":"Z"},
+                             "Z":{"Type":"Pass","Parameters":{"v.$":"$v"},"End":true}}},
+    {"StartAt":"W","States":{"W":{"Type":"Wait","Seconds":9,"End":true}}}]}}})x";
+  Transcript first(definition, "1");
+  first.fail("E");
+  EXPECT_EQ(first.execution->status(), Status::failed);
+  Transcript second(definition, "1", redrive_of(first));
+  EXPECT_EQ(second.transcript(),
+            "ExecutionRedriven ParallelStateEntered ParallelStateStarted TaskStateEntered TaskScheduled TaskStarted WaitStateEntered<" +
+                std::to_string(second.history[2].id));
+  second.succeed("2");
+  second.wait();
+  EXPECT_EQ(second.output(), R"x(["a",{"v":7},1])x");
+}
+
+TEST(Redrive, OfAMapRunsOnlyTheItemsThatDidNotSucceed) {
+  const char* definition = R"x({"StartAt":"M","States":{"M":{"Type":"Map","MaxConcurrency":2,"End":true,
+    "ItemProcessor":{"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:states:::sns:publish","End":true}}}}}})x";
+  Transcript first(definition, "[1,2,3,4]");
+  first.succeed("10");
+  first.fail("E");  // the second, while the third runs
+  EXPECT_EQ(first.execution->status(), Status::failed);
+  Transcript second(definition, "[1,2,3,4]", redrive_of(first));
+  ASSERT_EQ(second.tasks.size(), 2U);
+  second.fail("E");  // and again
+  Transcript third(definition, "[1,2,3,4]", redrive_of(second));
+  ASSERT_EQ(third.tasks.size(), 2U);
+  third.succeed("20");
+  third.succeed("30");
+  third.succeed("40");
+  EXPECT_EQ(third.output(), "[10,20,30,40]");
+}
+
+TEST(Redrive, OfADistributedMapRedrivesItsRun) {
+  const auto definition = [](const char* type) {
+    return std::string(
+               R"x({"StartAt":"M","States":{"M":{"Type":"Map","MaxConcurrency":2,"ItemSelector":{"i.$":"$$.Map.Item.Value"},"ItemProcessor":{"ProcessorConfig":{"Mode":"DISTRIBUTED","ExecutionType":")x") +
+           type + R"x("},"StartAt":"P","States":{"P":{"Type":"Succeed"}}},"End":true}}})x";
+  };
+  for (const char* type : {"STANDARD", "EXPRESS"}) {
+    const auto answer = [](Transcript& run, std::size_t child, bool good) {
+      Input input = Input::about(good ? Input::Kind::task_succeeded : Input::Kind::task_failed, run.children[child].id,
+                                 Json::object({{"output", run.children[child].parameters["i"]}}));
+      input.at = kStart;
+      run.feed(input);
+    };
+    Transcript first(definition(type), "[1,2,3]");
+    answer(first, 0, true);
+    answer(first, 1, false);  // while the third runs
+    EXPECT_EQ(first.execution->failure().error, "States.ExceedToleratedFailureThreshold");
+    Transcript second(definition(type), "[1,2,3]", redrive_of(first));
+    EXPECT_EQ(second.transcript(), "ExecutionRedriven MapStateEntered MapStateStarted MapRunRedriven");
+    EXPECT_EQ(second.history[3].body["mapRunArn"], first.history[3].body["mapRunArn"]);
+    ASSERT_EQ(second.children.size(), 2U);
+    const bool standard = std::string_view(type) == "STANDARD";  // goes on as the execution it was; an Express one is begun anew
+    EXPECT_EQ(second.children[0].again, standard);
+    EXPECT_EQ(second.children[0].name == first.children[1].name, standard);
+    EXPECT_EQ(second.children[0].parameters.dump(), R"x({"i":2})x");
+    answer(second, 0, true);
+    answer(second, 1, true);
+    EXPECT_EQ(second.output(), "[1,2,3]");
+  }
+}
+
 TEST(Redrive, GoesOnFromTheStateThatFailed) {
   const char* definition =
       R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Assign":{"v":5},"Next":"T"},"T":{"Type":"Task","Resource":"arn:aws:states:::sns:publish","Next":"Z"},

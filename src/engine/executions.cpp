@@ -156,9 +156,12 @@ void Executions::start_child(Live& live, const asl::Command& command) {
   const std::string label = parts.size() > 6 ? parts[6] : "";
   const std::string arn = fmt::format("arn:aws:states:{}:{}:{}:{}:{}", info.region, parts[4],
                                       command.machine->express ? "express" : "execution", label, command.name);
-  if (const auto known = find(arn)) {  // after a restart: it may be over, or still go on
-    if ((*known)["status"].string_or() != "RUNNING")
-      loop_.defer([this, parent = Parent{live.arn(), command.id, {}, {}}, record = *known] { child_over(parent, record); });
+  Parent parent{live.arn(), command.id, command.state, command.map_run};
+  if (const auto known = find(arn)) {  // after a restart: it may be over, or still go on; or it is to go on again
+    if ((*known)["status"].string_or() == "RUNNING") return;
+    const Json* begun = known->find("redriveDate") ? known->find("redriveDate") : known->find("startDate");
+    if (command.again && begun->string_or() < live.redriven_at && resume(*known, parent)) return;
+    loop_.defer([this, parent = std::move(parent), record = *known] { child_over(parent, record); });
     return;
   }
   const MachineVersion version{.arn = fmt::format("arn:aws:states:{}:{}:stateMachine:{}", info.region, parts[4], label),
@@ -169,8 +172,7 @@ void Executions::start_child(Live& live, const asl::Command& command) {
                                .machine = command.machine,
                                .express = command.machine->express,
                                .test_case = live.test_case};
-  Live& child = begin(version, arn, command.name, command.parameters.dump(), command.parameters,
-                      {live.arn(), command.id, command.state, command.map_run});
+  Live& child = begin(version, arn, command.name, command.parameters.dump(), command.parameters, std::move(parent));
   if (!child.express || !live.express) ledger_.put(kByMachine, by_machine_key(command.map_run, loop_.now(), command.name), arn);
   feed(arn, asl::Input::about(asl::Input::Kind::started, 0));
 }
@@ -220,6 +222,8 @@ void Executions::apply(Live& live, asl::Step step, const asl::Input* journaled) 
     ledger_.put(kHistory, numbered(live.arn(), step.history.front().id), asl::stored_events(step.history));
   if (chronicler_ && !step.history.empty()) chronicler_(live.execution.info(), live.redrives, step.history);
   note(live, step);
+  for (const auto& command : step.commands)
+    if (command.kind == asl::Command::Kind::map_run) note_run(live, command);
   if (live.execution.status() != asl::Status::running) return finish(live);
   if (!live.express) {
     ledger_.put(kInputs, numbered(live.arn(), live.inputs++), journaled->to_json().dump());
@@ -279,28 +283,24 @@ void Executions::note(Live& live, const asl::Step& step) {
           live.timers.erase(timer);
         }
         break;
-      case asl::Command::Kind::map_run_started: {
-        if (find_map_run(command.map_run)) break;  // replayed
-        Json::Object run{{"mapRunArn", command.map_run},
-                         {"executionArn", live.arn()},
-                         {"stateMachineArn", live.execution.info().machine_arn},
-                         {"status", "RUNNING"},
-                         {"startDate", iso_millis(loop_.now())}};
-        for (const auto& [key, value] : command.parameters.as_object()) run.set(key, value);
-        ledger_.put(kMapRuns, command.map_run, Json(std::move(run)).dump());
-        ledger_.put(kMapRunsByExecution, numbered(live.arn(), live.execution.events()), command.map_run);
-        break;
-      }
-      case asl::Command::Kind::map_run_ended:
-        if (const auto known = find_map_run(command.map_run); known && !known->find("stopDate")) {
-          Json::Object run = known->as_object();
-          run.set("status", command.parameters["status"]).set("stopDate", iso_millis(loop_.now()));
-          ledger_.put(kMapRuns, command.map_run, Json(std::move(run)).dump());
-        }
-        break;
+      case asl::Command::Kind::map_run:  // its record was written with the step that is replayed
       case asl::Command::Kind::finish:
         break;
     }
+}
+
+void Executions::note_run(Live& live, const asl::Command& command) {
+  const auto known = find_map_run(command.map_run);
+  Json::Object run = known ? known->as_object()
+                           : Json::Object{{"mapRunArn", command.map_run},
+                                          {"executionArn", live.arn()},
+                                          {"stateMachineArn", live.execution.info().machine_arn},
+                                          {"startDate", iso_millis(loop_.now())}};
+  if (!known) ledger_.put(kMapRunsByExecution, numbered(live.arn(), live.execution.events()), command.map_run);
+  for (const auto& [key, value] : command.parameters.as_object()) run.set(key, value);
+  run.erase("stopDate");
+  if (run.find("status")->string_or() != "RUNNING") run.set("stopDate", iso_millis(loop_.now()));
+  ledger_.put(kMapRuns, command.map_run, Json(std::move(run)).dump());
 }
 
 // Stops the child that a command started.
@@ -554,22 +554,30 @@ void Executions::finish(Live& live) {
 std::expected<Instant, std::string> Executions::redrive(const std::string& arn) {
   const auto record = find(arn);
   if (!record) return std::unexpected("Execution Does Not Exist");
-  const auto point = ledger_.get(kFailures, arn);
-  const auto json = point ? Json::parse(*point) : Result<Json>(Json());
-  const auto machine = machine_of(*record);
-  const auto input = Json::parse((*record)["input"].string_or());
-  if (!json || json->is_null() || !machine || !input) return std::unexpected("its state at the failure is not known");
-  auto live = revive(*record, machine, *input);
+  if (!resume(*record, {})) return std::unexpected("its state at the failure is not known");
+  return loop_.now();
+}
+
+// Takes an execution that ended badly up again where it stopped; false: what that needs is not known.
+bool Executions::resume(const Json& record, Parent parent) {
+  const std::string arn(record["executionArn"].string_or());
+  const auto row = ledger_.get(kFailures, arn);
+  const auto point = row ? Json::parse(*row) : Result<Json>(Json());
+  const auto machine = machine_of(record);
+  const auto input = Json::parse(record["input"].string_or());
+  if (!point || point->is_null() || !machine || !input) return false;
+  auto live = revive(record, machine, *input);
   Live& l = *live;
-  l.redrives = (*record)["redriveCount"].integer_or(0) + 1;
+  if (!parent.arn.empty()) l.parent = std::move(parent);
+  l.redrives = record["redriveCount"].integer_or(0) + 1;
   l.redriven_at = iso_millis(loop_.now());
   live_[arn] = std::move(live);
   ledger_.erase(kFailures, arn);
-  Json::Object resume = json->as_object();
-  resume.set("redriveCount", l.redrives);
+  Json::Object from = point->as_object();
+  from.set("redriveCount", l.redrives);
   if (listener_) listener_(l.execution.info().region, l.record());
-  feed(arn, asl::Input::about(asl::Input::Kind::redriven, 0, Json(std::move(resume))));
-  return loop_.now();
+  feed(arn, asl::Input::about(asl::Input::Kind::redriven, 0, Json(std::move(from))));
+  return true;
 }
 
 // The execution and task that wait with a token; they wait no more.

@@ -144,6 +144,8 @@ class Executions {
   std::optional<std::pair<std::string, std::int64_t>> claim(const std::string& token);
   void apply(Live& live, asl::Step step, const asl::Input* journaled);
   void note(Live& live, const asl::Step& step);
+  void note_run(Live& live, const asl::Command& command);
+  bool resume(const Json& record, Parent parent);
   void invoke(const std::string& arn, std::int64_t task);
   void arm(Live& live, std::int64_t timer, Instant deadline);
   void finish(Live& live);

@@ -220,6 +220,40 @@ TEST_F(StatesTest, TooManyFailedItemsFailTheRun) {
   EXPECT_EQ(describe(bad)["error"].string_or(), "States.ExceedToleratedFailureThreshold");
 }
 
+TEST_F(StatesTest, ARedriveOfAMapRunGoesOnWithItsFailedChildren) {
+  const std::string queue(w.must("sqs", "CreateQueue", R"x({"QueueName":"other"})x")["QueueUrl"].string_or());
+  const std::string arn = machine(
+      "M",
+      R"x({"StartAt":"M","States":{"M":{"Type":"Map","Label":"items","ItemProcessor":{"ProcessorConfig":{"Mode":"DISTRIBUTED","ExecutionType":"STANDARD"},
+    "StartAt":"C","States":{"C":{"Type":"Choice","Choices":[{"Variable":"$","NumericEquals":2,"Next":"Q"}],"Default":"S"},"S":{"Type":"Succeed"},
+    "Q":{"Type":"Task","Resource":"arn:aws:states:::sqs:sendMessage","Parameters":{"QueueUrl":"http://localhost/000000000000/late","MessageBody":"m"},"ResultSelector":{"ok":1},"End":true}}},"End":true}}})x");
+  const Json e = start(arn, "[1,2,3]");
+  w.world->loop.settle();
+  EXPECT_EQ(describe(e)["status"].string_or(), "FAILED");
+  const Json of = Json::object(
+      {{"mapRunArn",
+        w.must("states", "ListMapRuns", Json::object({{"executionArn", e["executionArn"]}}))["mapRuns"].items()[0]["mapRunArn"]}});
+  EXPECT_EQ(w.must("states", "DescribeMapRun", of)["status"].string_or(), "FAILED");
+  w.must("sqs", "CreateQueue", R"x({"QueueName":"late"})x");
+  w.advance(std::chrono::seconds(1));
+  w.must("states", "RedriveExecution", Json::object({{"executionArn", e["executionArn"]}}));
+  w.restart();  // also in the middle of it
+  w.world->loop.settle();
+  EXPECT_EQ(describe(e)["output"].string_or(), R"x([1,{"ok":1},3])x");
+  EXPECT_TRUE(
+      types(e).ends_with("ExecutionRedriven MapStateEntered MapStateStarted MapRunRedriven MapRunSucceeded MapStateSucceeded "
+                         "MapStateExited ExecutionSucceeded "))
+      << types(e);
+  const Json now = w.must("states", "DescribeMapRun", of);
+  EXPECT_EQ(now["status"].string_or(), "SUCCEEDED");
+  EXPECT_EQ(now["redriveCount"].integer_or(0), 1);
+  EXPECT_EQ(now["executionCounts"]["succeeded"].integer_or(0), 3);  // three children, as before
+  int redriven = 0;
+  for (const Json& child : w.must("states", "ListExecutions", of)["executions"].items())
+    if (types(child).find("ExecutionRedriven") != std::string::npos) ++redriven;
+  EXPECT_EQ(redriven, 1);
+}
+
 TEST_F(StatesTest, AFailedExecutionIsRedriven) {
   const std::string queue(w.must("sqs", "CreateQueue", R"x({"QueueName":"other"})x")["QueueUrl"].string_or());
   const std::string arn = machine(

@@ -126,8 +126,9 @@ Reply States::describe_map_run(const Call& call) {
                    {"toleratedFailureCount", (*run)["toleratedFailureCount"]},
                    {"itemCounts", counts(held, items)},
                    {"executionCounts", counts(executions, total)},
-                   {"redriveCount", 0}};
-  if (run->find("stopDate")) out.set("stopDate", (*run)["stopDate"]);
+                   {"redriveCount", (*run)["redriveCount"].integer_or(0)}};
+  for (const char* date : {"stopDate", "redriveDate"})
+    if (const Json* value = run->find(date)) out.set(date, *value);
   return Json(std::move(out));
 }
 
