@@ -278,7 +278,7 @@ class Compiler {
   void task(const Json& json, State& s, const std::string& at) {
     const Json* resource = json.find("Resource");
     if (!resource || !resource->is_string()) return missing("Resource", at);
-    auto parsed = Resource::parse(resource->as_string());
+    auto parsed = Resource::parse(resource->plain());
     if (!parsed)
       schema(parsed.error().message, at + "/Resource");
     else

@@ -21,7 +21,7 @@ constexpr std::size_t kMaxRange = 1'000;
 
 Outcome<Json> format(const Args& a, Entropy&) {
   if (a.empty() || !a[0].is_string()) return bad("Invalid arguments in States.Format: the first must be a string template");
-  const std::string& text = a[0].as_string();
+  const std::string_view text = a[0].as_string();
   std::string out;
   std::size_t next = 1;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -116,7 +116,7 @@ Outcome<Json> decode64(const Args& a, Entropy&) {
 }
 Outcome<Json> hash(const Args& a, Entropy&) {
   if (a.size() != 2 || !a[1].is_string()) return bad("Invalid arguments in States.Hash: a value and an algorithm are expected");
-  const std::string text = a[0].is_string() ? a[0].as_string() : a[0].dump();
+  const std::string text = a[0].plain();
   if (text.size() > kMaxEncodedCharacters) return bad("Invalid arguments in States.Hash: the value is longer than 10000 characters");
   auto out = digest_hex(a[1].as_string(), text);
   if (!out) return bad("Invalid arguments in States.Hash: the algorithm must be MD5, SHA-1, SHA-256, SHA-384 or SHA-512");

@@ -59,7 +59,7 @@ Outcome<double> Execution::Interpreter::number(Frame& frame, const Template& t, 
   if (t.is_jsonata()) return std::unexpected(wrong_type(t, whole ? "integer" : "number", json));
   return std::unexpected(
       Failure{errors::kRuntime, fmt::format("The {} field refers to value \"{}\" which is not a valid {}: {}", t.field(),
-                                            json.is_string() ? json.as_string() : json.dump(), whole ? "integer" : "float", t.text())});
+                                            json.plain(), whole ? "integer" : "float", t.text())});
 }
 
 Outcome<std::optional<std::int64_t>> Execution::Interpreter::seconds(Frame& frame, const std::optional<Template>& t, std::int64_t least) {
@@ -81,7 +81,7 @@ void Execution::Interpreter::wait(Frame& frame) {
     const auto value = s.seconds->find(scope(frame, frame.data));
     if (!value) return fail(frame, value.error());
     const auto refuse = [&](std::string_view why) {
-      const std::string given = !*value ? "" : (*value)->is_string() ? " == " + (*value)->as_string() : " == " + (*value)->dump();
+      const std::string given = !*value ? "" : " == " + (*value)->plain();
       fail(frame, {errors::kRuntime, fmt::format("The {} parameter {}: {}{}", s.seconds->field(), why, s.seconds->text(), given)});
     };
     if (!*value) return refuse("does not reference an input value");
@@ -106,7 +106,7 @@ void Execution::Interpreter::wait(Frame& frame) {
       return fail(frame,
                   {jsonata ? errors::kQueryEvaluationError : errors::kRuntime,
                    fmt::format("The {} parameter does not reference a valid ISO-8601 extended offset date-time format string: {} == {}",
-                               s.timestamp->field(), s.timestamp->text(), (*value)->is_string() ? (*value)->as_string() : (*value)->dump()),
+                               s.timestamp->field(), s.timestamp->text(), (*value)->plain()),
                    jsonata ? s.timestamp->field() : ""});
     }
     until = *at;

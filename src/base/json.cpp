@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <bit>
 #include <boost/json/basic_parser_impl.hpp>
 #include <cassert>
 #include <charconv>
@@ -11,17 +12,17 @@
 
 namespace snapward {
 
-struct Json::Node {
-  std::atomic<std::uint32_t> refs{1};
-  std::uint32_t depth = 0;
-};
-struct Json::StringNode : Node {
-  explicit StringNode(std::string t) : text(std::move(t)) {}
-  std::string text;
-};
-struct Json::NumberNode : Node {
-  explicit NumberNode(std::string t) : text(std::move(t)) {}
-  std::string text;
+struct Json::TextNode : Node {
+  explicit TextNode(std::size_t bytes) : size(bytes) {}
+  std::size_t size;
+  // the bytes follow
+
+  [[nodiscard]] const char* bytes() const { return reinterpret_cast<const char*>(this + 1); }
+  static TextNode* make(std::string_view text) {
+    auto* out = new (::operator new(sizeof(TextNode) + text.size())) TextNode(text.size());
+    std::memcpy(out + 1, text.data(), text.size());
+    return out;
+  }
 };
 struct Json::ArrayNode : Node {
   explicit ArrayNode(Array i) : items(std::move(i)) {
@@ -58,52 +59,98 @@ Json::Json(double value) {
   *this = (std::floor(value) == value && std::fabs(value) < 1e15) ? from_integer(static_cast<std::int64_t>(value))
                                                                   : number(fmt::format("{}", value));
 }
-Json::Json(std::string text) : kind_(Kind::string), node_(new StringNode(std::move(text))) {}
-Json::Json(Array items) : kind_(Kind::array), node_(new ArrayNode(std::move(items))) {}
-Json::Json(Object members) : kind_(Kind::object), node_(new ObjectNode(std::move(members))) {}
-Json Json::number(std::string text) {
+Json::Json(Array items) : kind_(Kind::array), form_(kNode) { payload_.node = new ArrayNode(std::move(items)); }
+Json::Json(Object members) : kind_(Kind::object), form_(kNode) { payload_.node = new ObjectNode(std::move(members)); }
+
+namespace {
+// "0", "17", "-5", but not "-0", "1.0" or what has more than 18 digits: what an integer's own text gives back.
+bool is_plain_integer(std::string_view text) {
+  const bool negative = text.starts_with('-');
+  const std::string_view digits = text.substr(negative ? 1 : 0);
+  if (digits.empty() || digits.size() > 18 || (digits[0] == '0' && text.size() > 1)) return false;
+  return std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+}  // namespace
+
+Json Json::number(std::string_view text) {
   Json result;
   result.kind_ = Kind::number;
-  result.node_ = new NumberNode(std::move(text));
+  if (is_plain_integer(text)) {
+    result.form_ = kInteger;
+    std::from_chars(text.data(), text.data() + text.size(), result.payload_.integer);
+  } else {
+    result.hold(text);
+  }
   return result;
 }
-Json Json::from_integer(std::int64_t value) { return number(fmt::format_int(value).str()); }
+Json Json::from_integer(std::int64_t value) {
+  Json result;
+  result.kind_ = Kind::number;
+  result.form_ = kInteger;
+  result.payload_.integer = value;
+  return result;
+}
 Json Json::object(std::initializer_list<Member> members) { return {Object(members)}; }
 
-void Json::retain() const noexcept {
-  if (node_) node_->refs.fetch_add(1, std::memory_order_relaxed);
+void Json::hold(std::string_view text) {
+  if (text.size() > kMostInside) {
+    form_ = kNode;
+    payload_.node = TextNode::make(text);
+    return;
+  }
+  form_ = static_cast<std::uint8_t>(text.size());
+  static_assert(offsetof(Json, payload_) == offsetof(Json, first_) + 6);
+  std::memcpy(reinterpret_cast<char*>(this) + offsetof(Json, first_), text.data(), text.size());
 }
-void Json::release() noexcept {
-  if (!node_ || node_->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+std::string_view Json::text() const {
+  if (form_ != kNode) return {reinterpret_cast<const char*>(this) + offsetof(Json, first_), form_};
+  const auto* held = static_cast<const TextNode*>(node());
+  return {held->bytes(), held->size};
+}
+
+void Json::destroy() noexcept {
   switch (kind_) {
     case Kind::string:
-      delete static_cast<StringNode*>(node_);
+    case Kind::number: {
+      auto* held = static_cast<TextNode*>(node());
+      held->~TextNode();
+      ::operator delete(held);
       break;
-    case Kind::number:
-      delete static_cast<NumberNode*>(node_);
-      break;
+    }
     case Kind::array:
-      delete static_cast<ArrayNode*>(node_);
+      delete static_cast<ArrayNode*>(node());
       break;
     case Kind::object:
-      delete static_cast<ObjectNode*>(node_);
+      delete static_cast<ObjectNode*>(node());
       break;
     default:
       break;
   }
 }
 
-std::uint32_t Json::depth() const { return node_ ? node_->depth : 0; }
-bool Json::as_bool() const { return assert(is_bool()), bool_; }
-const std::string& Json::as_string() const { return assert(is_string()), static_cast<const StringNode*>(node_)->text; }
-const std::string& Json::number_text() const { return assert(is_number()), static_cast<const NumberNode*>(node_)->text; }
-const Json::Array& Json::as_array() const { return assert(is_array()), static_cast<const ArrayNode*>(node_)->items; }
-const Json::Object& Json::as_object() const { return assert(is_object()), static_cast<const ObjectNode*>(node_)->members; }
-double Json::as_double() const { return read_double(number_text()); }
+bool Json::identical(const Json& other) const {
+  if (kind_ != other.kind_ || form_ != other.form_) return false;
+  if (form_ == kNode) return node() == other.node();
+  if (is_number() && form_ == kInteger) return payload_.integer == other.payload_.integer;
+  return (!is_string() && !is_number()) || text() == other.text();
+}
+bool Json::as_bool() const { return assert(is_bool()), form_ != 0; }
+std::string_view Json::as_string() const { return assert(is_string()), text(); }
+std::string Json::number_text() const {
+  assert(is_number());
+  return form_ == kInteger ? fmt::format_int(payload_.integer).str() : std::string(text());
+}
+const Json::Array& Json::as_array() const { return assert(is_array()), static_cast<const ArrayNode*>(node())->items; }
+const Json::Object& Json::as_object() const { return assert(is_object()), static_cast<const ObjectNode*>(node())->members; }
+double Json::as_double() const {
+  assert(is_number());
+  return form_ == kInteger ? static_cast<double>(payload_.integer) : read_double(text());
+}
 
 std::optional<std::int64_t> Json::as_integer() const {
   if (!is_number()) return std::nullopt;
-  const std::string& text = number_text();
+  if (form_ == kInteger) return payload_.integer;
+  const std::string_view text = this->text();
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error == std::errc{} && end == text.data() + text.size()) return value;
@@ -117,22 +164,22 @@ const Json& Json::operator[](std::string_view key) const {
   const Json* found = find(key);
   return found ? *found : kNull;
 }
-std::string_view Json::string_or(std::string_view fallback) const { return is_string() ? std::string_view(as_string()) : fallback; }
+std::string_view Json::string_or(std::string_view fallback) const { return is_string() ? text() : fallback; }
 std::int64_t Json::integer_or(std::int64_t fallback) const { return as_integer().value_or(fallback); }
 const Json::Array& Json::items() const { return is_array() ? as_array() : kNoItems; }
 
 bool operator==(const Json& a, const Json& b) {
   if (a.kind_ != b.kind_) return false;
-  if (a.node_ && a.node_ == b.node_) return true;
+  if (a.form_ == Json::kNode && b.form_ == Json::kNode && a.node() == b.node()) return true;
   switch (a.kind_) {
     case Json::Kind::null:
       return true;
     case Json::Kind::boolean:
-      return a.bool_ == b.bool_;
+      return a.form_ == b.form_;
     case Json::Kind::string:
-      return a.as_string() == b.as_string();
+      return a.text() == b.text();
     case Json::Kind::number:
-      return a.number_text() == b.number_text() || a.as_double() == b.as_double();
+      return a.as_double() == b.as_double();
     case Json::Kind::array:
       return a.as_array() == b.as_array();
     case Json::Kind::object: {
@@ -153,6 +200,23 @@ Json::Object::Object(std::initializer_list<Member> members) {
 }
 Json::Object::Object(const Object& other)
     : members_(other.members_), index_(other.index_ ? std::make_unique<Index>(*other.index_) : nullptr) {}
+namespace {
+constexpr std::size_t kFew = 24;  // as many members are found faster one by one
+}
+
+Json::Object Json::Object::of(std::vector<Member> members) {
+  Object out;
+  bool unique = members.size() <= kFew;
+  for (std::size_t i = 1; unique && i < members.size(); ++i)
+    for (std::size_t k = 0; unique && k < i; ++k) unique = members[k].key != members[i].key;
+  if (unique) {
+    out.members_ = std::move(members);
+    return out;
+  }
+  out.reserve(members.size());
+  for (Member& member : members) out.set(std::move(member.key), std::move(member.value));
+  return out;
+}
 std::size_t Json::Object::position(std::string_view key) const {
   if (!index_) {
     for (std::size_t i = 0; i < members_.size(); ++i)
@@ -163,7 +227,6 @@ std::size_t Json::Object::position(std::string_view key) const {
   return found == index_->end() ? members_.size() : found->second;
 }
 void Json::Object::index_all() {
-  constexpr std::size_t kFew = 24;  // as many are found faster one by one
   index_.reset();
   if (members_.size() <= kFew) return;
   index_ = std::make_unique<Index>();
@@ -182,7 +245,7 @@ Json::Object& Json::Object::set(std::string key, Json value) {
   members_.push_back({std::move(key), std::move(value)});
   if (index_)
     (*index_)[members_.back().key] = i;
-  else
+  else if (members_.size() > kFew)
     index_all();
   return *this;
 }
@@ -216,16 +279,19 @@ void append_json_string(std::string& out, std::string_view s) {
   const char* plain = s.data();
   const char* const end = s.data() + s.size();
   for (const char* at = plain; at != end;) {
-    // Eight bytes at a time while none of them is a control character, a quote or a backslash.
+    // Eight bytes at a time; the lowest high bit of `special` marks the first control character, quote or backslash among them.
     if (end - at >= 8) {
       std::uint64_t word = 0;
       std::memcpy(&word, at, 8);
       constexpr std::uint64_t kOnes = 0x0101010101010101ULL, kHigh = 0x8080808080808080ULL;
       const auto zero = [](std::uint64_t w) { return (w - kOnes) & ~w & kHigh; };
-      if (((zero(word ^ (kOnes * '"')) | zero(word ^ (kOnes * '\\')) | ((word - kOnes * 0x20) & ~word & kHigh)) == 0)) {
+      const std::uint64_t special = zero(word ^ (kOnes * '"')) | zero(word ^ (kOnes * '\\')) | ((word - kOnes * 0x20) & ~word & kHigh);
+      if (special == 0) {
         at += 8;
         continue;
       }
+      static_assert(std::endian::native == std::endian::little);
+      at += std::countr_zero(special) / 8;
     }
     const auto c = static_cast<unsigned char>(*at);
     const char escape = kEscapes[c];
@@ -251,13 +317,18 @@ void Json::dump_to(std::string& out) const {
       out += "null";
       break;
     case Kind::boolean:
-      out += bool_ ? "true" : "false";
+      out += form_ != 0 ? "true" : "false";
       break;
     case Kind::number:
-      out += number_text();
+      if (form_ == kInteger) {
+        const fmt::format_int digits(payload_.integer);
+        out.append(digits.data(), digits.size());
+      } else {
+        out += text();
+      }
       break;
     case Kind::string:
-      append_json_string(out, as_string());
+      append_json_string(out, text());
       break;
     case Kind::array: {
       char separator = '[';
@@ -283,6 +354,7 @@ void Json::dump_to(std::string& out) const {
     }
   }
 }
+std::string Json::plain() const { return is_string() ? std::string(text()) : dump(); }
 std::string Json::dump() const {
   std::string out;
   dump_to(out);
@@ -328,60 +400,66 @@ struct Handler {
   using code = boost::system::error_code;
   using view = boost::json::string_view;
 
-  // Open objects and arrays; what they hold so far lies in `pending`, each level's above the one before.
+  // What the open objects and arrays hold so far, each level's above the one before; a member lies there from its key on.
   struct Level {
+    bool object;
     std::size_t start;
-    std::string key;  // the member being read
   };
   std::vector<Level> levels;
-  std::vector<Json::Member> pending;
+  std::vector<Json::Member> members;
+  std::vector<Json> items;
   std::string text;
   Json root;
 
   void add(Json value) {
     if (levels.empty())
       root = std::move(value);
+    else if (levels.back().object)
+      members.back().value = std::move(value);
     else
-      pending.push_back({std::move(levels.back().key), std::move(value)});
+      items.push_back(std::move(value));
   }
   static bool on_document_begin(code&) { return true; }
   static bool on_document_end(code&) { return true; }
-  bool on_object_begin(code&) { return levels.push_back({pending.size(), {}}), true; }
-  bool on_array_begin(code&) { return levels.push_back({pending.size(), {}}), true; }
+  bool on_object_begin(code&) { return levels.push_back({true, members.size()}), true; }
+  bool on_array_begin(code&) { return levels.push_back({false, items.size()}), true; }
+  // The top of a stack, taken off it.
+  template <class T>
+  static std::vector<T> taken(std::vector<T>& stack, std::size_t start) {
+    const auto from = stack.begin() + static_cast<std::ptrdiff_t>(start);
+    std::vector<T> out(std::make_move_iterator(from), std::make_move_iterator(stack.end()));
+    stack.erase(from, stack.end());
+    return out;
+  }
   bool on_object_end(std::size_t, code&) {
-    const std::size_t start = levels.back().start;
-    Json::Object members;
-    members.reserve(pending.size() - start);
-    for (std::size_t i = start; i < pending.size(); ++i) members.set(std::move(pending[i].key), std::move(pending[i].value));
-    return close(Json(std::move(members)));
+    Json value(Json::Object::of(taken(members, levels.back().start)));
+    levels.pop_back();
+    return add(std::move(value)), true;
   }
   bool on_array_end(std::size_t, code&) {
-    const std::size_t start = levels.back().start;
-    Json::Array items;
-    items.reserve(pending.size() - start);
-    for (std::size_t i = start; i < pending.size(); ++i) items.push_back(std::move(pending[i].value));
-    return close(Json(std::move(items)));
-  }
-  bool close(Json value) {
-    pending.resize(levels.back().start);
+    Json value(taken(items, levels.back().start));
     levels.pop_back();
-    add(std::move(value));
-    return true;
+    return add(std::move(value)), true;
   }
   bool on_key_part(view s, std::size_t, code&) { return text.append(s.data(), s.size()), true; }
+  // A text that came in one piece needs no gathering.
+  std::string_view whole(view s) {
+    if (text.empty()) return {s.data(), s.size()};
+    return text.append(s.data(), s.size());
+  }
   bool on_key(view s, std::size_t, code&) {
-    text.append(s.data(), s.size());
-    return levels.back().key = std::exchange(text, {}), true;
+    members.push_back({std::string(whole(s)), {}});
+    return text.clear(), true;
   }
   bool on_string_part(view s, std::size_t, code&) { return text.append(s.data(), s.size()), true; }
   bool on_string(view s, std::size_t, code&) {
-    text.append(s.data(), s.size());
-    return add(Json(std::exchange(text, {}))), true;
+    add(Json(whole(s)));
+    return text.clear(), true;
   }
   bool on_number_part(view s, code&) { return text.append(s.data(), s.size()), true; }
   bool on_number(view s) {
-    text.append(s.data(), s.size());
-    return add(Json::number(std::exchange(text, {}))), true;
+    add(Json::number(whole(s)));
+    return text.clear(), true;
   }
   bool on_int64(std::int64_t, view s, code&) { return on_number(s); }
   bool on_uint64(std::uint64_t, view s, code&) { return on_number(s); }

@@ -320,22 +320,43 @@ TEST_F(EngineFixture, ASleeperCanBeStoppedAndAskedWhatItWaitsFor) {
 
 TEST_F(EngineFixture, ForgetsWhatEndedLongAgo) {
   start();
-  const auto stays = [&] { return store->scan("executions", {})->size(); };
+  const auto stays = [&] {
+    const auto rows = *store->scan("executions", {});
+    return std::count_if(rows.begin(), rows.end(), [](const store::Row& row) { return row.key.find('\n') == std::string::npos; });
+  };
   for (int i = 0; i < 450; ++i) begin("{}", std::to_string(i));
   world->loop.advance_to(clock, clock.now() + std::chrono::minutes(5));
   const std::string late = begin("{}", "late");
-  ASSERT_EQ(stays(), 451U);
+  ASSERT_EQ(stays(), 451);
   world->executions.keep_for(std::chrono::hours(48));
   world->loop.advance_to(clock, clock.now() + std::chrono::hours(40));
-  EXPECT_EQ(stays(), 451U);
+  EXPECT_EQ(stays(), 451);
   const std::string running = begin("{}", "running");
   clock.set(clock.now() + std::chrono::hours(9));  // its timer has not fired yet
   world->loop.advance_to(clock, clock.now() + std::chrono::seconds(1));
-  EXPECT_EQ(stays(), 1U);
+  EXPECT_EQ(stays(), 1);
   EXPECT_EQ(store->scan("executions_by_machine", {})->size(), 1U);
-  const auto rows = store->scan("history", {});
+  const auto rows = store->scan("executions", {});
   for (const auto& row : *rows) EXPECT_TRUE(row.key.starts_with(running)) << row.key;
   EXPECT_FALSE(world->executions.find(late));
+}
+
+TEST_F(EngineFixture, HistoriesOfAnOlderLayoutAreFound) {
+  start();
+  const std::string arn = begin();
+  world->loop.settle();
+  const auto before = world->executions.history(arn, false, 100, "").items;
+  ASSERT_GT(before.size(), 2U);
+  std::vector<store::Write> older;
+  for (const auto& row : *store->scan("executions", store::Range::prefix(arn + "\n"))) {
+    older.emplace_back("executions", row.key, std::nullopt);
+    older.emplace_back("history", row.key, row.value);
+  }
+  ASSERT_TRUE(store->commit(older));
+  start();
+  world->loop.settle();
+  EXPECT_EQ(world->executions.history(arn, false, 100, "").items, before);
+  EXPECT_TRUE(store->scan("history", {})->empty());
 }
 
 TEST_F(EngineFixture, PagesOfHistoryAndLists) {

@@ -15,7 +15,7 @@ namespace snapward::engine {
 namespace {
 constexpr const char* kExecutions = "executions";
 constexpr const char* kByMachine = "executions_by_machine";
-constexpr const char* kHistory = "history";
+constexpr const char* kFormerHistory = "history";
 constexpr const char* kInputs = "inputs";
 constexpr const char* kAsleep = "asleep";
 constexpr const char* kFailures = "failures";
@@ -219,7 +219,7 @@ void Executions::feed(const std::string& arn, asl::Input input) {
 void Executions::apply(Live& live, asl::Step step, const asl::Input* journaled) {
   if (step.history.empty() && step.commands.empty()) return;
   if (!step.history.empty() && !live.express)
-    ledger_.put(kHistory, numbered(live.arn(), step.history.front().id), asl::stored_events(step.history));
+    ledger_.put(kExecutions, numbered(live.arn(), step.history.front().id), asl::stored_events(step.history));
   if (chronicler_ && !step.history.empty()) chronicler_(live.execution.info(), live.redrives, step.history);
   note(live, step);
   for (const auto& command : step.commands)
@@ -645,6 +645,13 @@ std::unique_ptr<Executions::Live> Executions::revive(const Json& r, std::shared_
 void Executions::restore(Resolver resolver) {
   resolver_ = std::move(resolver);
   constexpr std::size_t kAtOnce = 10'000;  // rows
+  // Histories had a table of their own; beside the record of their execution they share its place on disk.
+  const store::Range some{.from = "", .to = "", .limit = kAtOnce};
+  for (auto rows = ledger_.scan(kFormerHistory, some); !rows.empty(); rows = ledger_.scan(kFormerHistory, some))
+    for (auto& row : rows) {
+      ledger_.erase(kFormerHistory, row.key);
+      ledger_.put(kExecutions, std::move(row.key), std::move(row.value));
+    }
   for (std::string from;;) {
     const auto rows = ledger_.scan(kAsleep, {.from = from, .to = "", .limit = kAtOnce});
     for (const auto& row : rows) rest(row.key, parse_iso(row.value).value_or(Instant{}));
@@ -812,11 +819,11 @@ Executions::Page Executions::history(const std::string& arn, bool newest_first, 
   const std::int64_t first = from.empty() ? 0 : std::strtoll(from.c_str(), nullptr, 10);
   if (first > 0 && newest_first) range.to = numbered(arn, first + 1);
   if (first > 0 && !newest_first) {
-    const auto before = ledger_.scan(kHistory, {.from = range.from, .to = numbered(arn, first + 1), .limit = 1, .newest_first = true});
+    const auto before = ledger_.scan(kExecutions, {.from = range.from, .to = numbered(arn, first + 1), .limit = 1, .newest_first = true});
     if (!before.empty()) range.from = before[0].key;
   }
   range.limit = limit + 1;  // a chunk holds at least one event
-  for (const auto& row : ledger_.scan(kHistory, range)) {
+  for (const auto& row : ledger_.scan(kExecutions, range)) {
     const auto chunk = Json::parse(row.value);
     if (!chunk) continue;
     std::vector<Json> events = asl::api_events(*chunk);
@@ -872,7 +879,7 @@ bool Executions::forget(const std::string& arn, Instant before) {
   }
   ledger_.erase(kExecutions, arn);
   ledger_.erase(kFailures, arn);
-  for (const auto& row : ledger_.scan(kHistory, store::Range::prefix(arn + "\n"))) ledger_.erase(kHistory, row.key);
+  for (const auto& row : ledger_.scan(kExecutions, store::Range::prefix(arn + "\n"))) ledger_.erase(kExecutions, row.key);
   for (const auto& row : ledger_.scan(kMapRunsByExecution, store::Range::prefix(arn + "\n"))) {
     ledger_.erase(kMapRuns, row.value);
     ledger_.erase(kMapRunsByExecution, row.key);

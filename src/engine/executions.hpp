@@ -10,7 +10,7 @@
 // Express executions are of the moment: nothing of them is written; they end with the process.
 // The items of a distributed Map are executions of their own, children of the one whose Map it is.
 //
-// Tables: executions (ARN → record), executions_by_machine (machine or map run, newest first), history (ARN, first event id → events),
+// Tables: executions (ARN → record; ARN, first event id → events), executions_by_machine (machine or map run, newest first),
 // inputs (ARN, number → Input; only while running), asleep (ARN → when to wake), failures (ARN → what a redrive goes on from), map_runs
 // (ARN → record), map_runs_by_execution (execution, number → map run ARN). Owned by main, used on the loop's thread only.
 #pragma once

@@ -401,7 +401,7 @@ struct Matcher::Tables {
     switch (m.op) {
       case Op::equals:
         if (m.value.is_string())
-          text(f.equals, m.value.as_string());
+          text(f.equals, m.value.plain());
         else if (m.value.is_number())
           listed(f.numbers[m.value.as_double()]);
         else
@@ -429,7 +429,7 @@ struct Matcher::Tables {
         listed(f.but);
         for (const auto& e : m.excluded) {
           if (e.value.is_string()) {
-            text(f.but_texts, e.value.as_string());
+            text(f.but_texts, e.value.plain());
           } else if (in) {
             f.but_numbers.emplace(e.value.as_double(), at);
           } else {

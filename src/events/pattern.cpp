@@ -22,7 +22,7 @@ Matcher make(Op op, std::string text) {
 
 // {"prefix": "a"} or {"prefix": {"equals-ignore-case": "a"}}
 Result<Matcher> affix(const char* name, Op plain, Op blind, const Json& value) {
-  if (value.is_string()) return make(plain, value.as_string());
+  if (value.is_string()) return make(plain, value.plain());
   if (value.is_object() && value.as_object().size() == 1 && value["equals-ignore-case"].is_string())
     return make(blind, lower(value["equals-ignore-case"].as_string()));
   return bad(fmt::format("{} match pattern must be a string", name));
@@ -30,7 +30,7 @@ Result<Matcher> affix(const char* name, Op plain, Op blind, const Json& value) {
 
 Result<Matcher> wildcard(const Json& value) {
   if (!value.is_string()) return bad("wildcard match pattern must be a string");
-  const std::string& text = value.as_string();
+  const std::string text = value.plain();
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '\\') {
       if (i + 1 >= text.size() || (text[i + 1] != '*' && text[i + 1] != '\\'))
@@ -49,8 +49,8 @@ Result<Matcher> numeric(const Json& value) {
   Matcher m = make(Op::numeric, "");
   for (std::size_t i = 0; i < list.size(); i += 2) {
     if (!list[i].is_string()) return bad("Invalid member in numeric match: " + list[i].dump());
-    if (i + 1 >= list.size() || !list[i + 1].is_number()) return bad("Value of " + list[i].as_string() + " must be numeric");
-    const std::string& sign = list[i].as_string();
+    if (i + 1 >= list.size() || !list[i + 1].is_number()) return bad("Value of " + list[i].plain() + " must be numeric");
+    const std::string_view sign = list[i].as_string();
     const double n = list[i + 1].as_double();
     if (n < -5e9 || n > 5e9) return bad("Value must be between -5.0E9 and 5.0E9, inclusive");
     if (sign == "=") {
@@ -66,7 +66,7 @@ Result<Matcher> numeric(const Json& value) {
       m.high = n;
       m.high_included = sign == "<=";
     } else {
-      return bad("Unrecognized numeric range operator: " + sign);
+      return bad("Unrecognized numeric range operator: " + std::string(sign));
     }
   }
   if (m.low && m.high && (*m.low > *m.high || (*m.low == *m.high && !(m.low_included && m.high_included))))
@@ -135,7 +135,7 @@ Result<Matcher> value_match(const Json& value) {
   }
   if (key == "cidr") {
     if (!operand.is_string()) return bad("prefix match pattern must be a string");
-    const auto network = Network::parse(operand.as_string(), true);
+    const auto network = Network::parse(operand.plain(), true);
     if (!network) return bad("Malformed CIDR, one '/' required");
     Matcher m = make(Op::cidr, "");
     m.network = *network;

@@ -100,7 +100,7 @@ struct Pattern::Matcher {
       }
       case Op::cidr: {
         if (!v.is_string()) return false;
-        const auto ip = Network::parse(v.as_string(), false);
+        const auto ip = Network::parse(v.plain(), false);
         return ip && network.contains(*ip);
       }
       case Op::exists:

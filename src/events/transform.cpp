@@ -24,7 +24,6 @@ std::optional<Json> reserved(std::string_view name, const Json& event, const Rul
   return std::nullopt;
 }
 
-std::string plain(const Json& value) { return value.is_string() ? value.as_string() : value.dump(); }
 
 }  // namespace
 
@@ -61,7 +60,7 @@ Result<void> check_target_input(const Json& target) {
 }
 
 std::string target_input(const Json& target, const Json& event, const RuleContext& rule) {
-  if (const Json* input = target.find("Input")) return input->as_string();
+  if (const Json* input = target.find("Input")) return input->plain();
   if (const Json* text = target.find("InputPath")) {
     const auto path = query::JsonPath::parse(text->as_string());
     const auto value = path ? path->select(event) : std::nullopt;
@@ -70,7 +69,7 @@ std::string target_input(const Json& target, const Json& event, const RuleContex
   const Json* transformer = target.find("InputTransformer");
   if (!transformer) return event.dump();
 
-  const std::string& text = (*transformer)["InputTemplate"].as_string();
+  const std::string text = (*transformer)["InputTemplate"].plain();
   const Json& paths = (*transformer)["InputPathsMap"];
   std::string out;
   bool quoted = false;  // inside a JSON string of the template
@@ -93,7 +92,7 @@ std::string target_input(const Json& target, const Json& event, const RuleContex
       value = parsed ? parsed->select(event) : std::nullopt;
     }
     // Within quotes a value is its text; outside, JSON. What the path does not find is left out.
-    if (value) out += quoted ? plain(*value) : value->dump();
+    if (value) out += quoted ? value->plain() : value->dump();
     i = close;
   }
   return out;

@@ -16,7 +16,14 @@ namespace snapward::store {
 
 namespace {
 
-constexpr int kVersion = 2;  // 2: values are packed
+// 2: values are packed. 3: a table with an index beside it. Keys come in any order; with the values in the index's own tree each put
+// split pages of values, now those are appended one after the other and only small entries go to scattered places.
+constexpr int kVersion = 3;
+constexpr const char* kTable =
+    "CREATE TABLE IF NOT EXISTS rows (tbl BLOB NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (tbl, key))";
+
+// Free pages are given back when they are a quarter of the file, and at least so many; some after each commit.
+constexpr std::int64_t kFewFreePages = 2048, kCommitsBetweenLooks = 64;
 
 struct CloseDb {
   void operator()(sqlite3* db) const { sqlite3_close_v2(db); }
@@ -63,18 +70,22 @@ class SqliteStore final : public Store {
                   fmt::format("the data folder '{}' is in use by another snapward; stop it, or choose another with --data", folder));
     path_ = folder + "/snapward.db";
     if (auto opened = connect(writer_); !opened) return opened;
-    // Small pages, since rows are scattered by their keys and each page touched is written whole; a long log, because moving it into the
-    // file costs as much as writing it.
-    if (auto made = execute("PRAGMA page_size=4096"); !made) return made;
-    if (auto made = execute("PRAGMA journal_mode=WAL"); !made) return made;
-    if (auto made = execute("PRAGMA wal_autocheckpoint=16384"); !made) return made;  // pages: 64 MiB
-    if (auto made = execute("PRAGMA synchronous=FULL"); !made) return made;
-    if (auto made = execute("PRAGMA cache_size=-65536"); !made) return made;
-    if (auto made = execute("CREATE TABLE IF NOT EXISTS rows (tbl BLOB NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (tbl, "
-                            "key)) WITHOUT ROWID");
+    const auto layout = version();
+    if (!layout) return std::unexpected(layout.error());
+    if (*layout > kVersion)
+      return fail(ErrorCode::unavailable, fmt::format("'{}' was written by a newer snapward (layout {}, this one knows {}); use that one",
+                                                      path_, *layout, kVersion));
+    // Both hold for a new file, and for an old one when it is written anew.
+    if (auto made = execute("PRAGMA page_size=8192; PRAGMA auto_vacuum=INCREMENTAL"); !made) return made;
+    if (*layout > 0 && *layout < kVersion)
+      if (auto taken = take_over(*layout); !taken) return taken;
+    // A long log, because moving it into the file costs as much as writing it: 64 MiB.
+    if (auto made = execute("PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=8192; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536");
         !made)
       return made;
-    if (auto known = check_version(); !known) return known;
+    if (auto made = execute(kTable); !made) return made;
+    if (*layout == 0)
+      if (auto made = execute(fmt::format("PRAGMA user_version={}", kVersion).c_str()); !made) return made;
     if (auto opened = connect(reader_); !opened) return opened;
     if (auto prepared = prepare_writer(); !prepared) return prepared;
     return prepare_reader();
@@ -96,6 +107,7 @@ class SqliteStore final : public Store {
     crash_point("committing");
     auto done = execute("COMMIT");
     if (!done) sqlite3_exec(writer_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
+    if (done) shrink();
     return done;
   }
 
@@ -150,18 +162,36 @@ class SqliteStore final : public Store {
     return {};
   }
 
-  // The layout's version stands in the file; one from the future is not touched.
-  Result<void> check_version() {
+  Result<std::int64_t> number(const char* pragma) {
     sqlite3_stmt* raw = nullptr;
-    if (sqlite3_prepare_v2(writer_.get(), "PRAGMA user_version", -1, &raw, nullptr) != SQLITE_OK) return error(writer_, "cannot read");
+    if (sqlite3_prepare_v2(writer_.get(), pragma, -1, &raw, nullptr) != SQLITE_OK) return error(writer_, "cannot read");
     const Statement statement(raw);
-    const int found = sqlite3_step(raw) == SQLITE_ROW ? sqlite3_column_int(raw, 0) : 0;
-    if (found > kVersion)
-      return fail(ErrorCode::unavailable,
-                  fmt::format("'{}' was written by a newer snapward (layout {}, this one knows {}); use that one", path_, found, kVersion));
-    if (found == 1)
+    if (sqlite3_step(raw) != SQLITE_ROW) return error(writer_, "cannot read");
+    return sqlite3_column_int64(raw, 0);
+  }
+  // The layout's version stands in the file; 0: a new one.
+  Result<std::int64_t> version() { return number("PRAGMA user_version"); }
+
+  // Writes an older file anew. Killed on the way, it is done again: the version changes last.
+  Result<void> take_over(std::int64_t layout) {
+    if (auto ready = execute("PRAGMA journal_mode=DELETE"); !ready) return ready;
+    if (layout == 1)
       if (auto packed = pack_look_alikes(); !packed) return packed;
-    return found == kVersion ? Result<void>() : execute(fmt::format("PRAGMA user_version={}", kVersion).c_str());
+    const std::string move = fmt::format(
+        "BEGIN IMMEDIATE; ALTER TABLE rows RENAME TO former; {}; INSERT INTO rows SELECT * FROM former; DROP TABLE former; COMMIT", kTable);
+    if (auto moved = execute(move.c_str()); !moved) {
+      sqlite3_exec(writer_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
+      return moved;
+    }
+    return execute(fmt::format("VACUUM; PRAGMA user_version={}", kVersion).c_str());
+  }
+
+  // So that a file that was large once need not stay so. A failure here fails nothing: it is tried again.
+  void shrink() {
+    if (!shrinking_ && ++commits_ % kCommitsBetweenLooks != 0) return;
+    const auto free = number("PRAGMA freelist_count"), all = number("PRAGMA page_count");
+    shrinking_ = free && all && *free > kFewFreePages && *free > *all / 4;
+    if (shrinking_) sqlite3_exec(writer_.get(), "PRAGMA incremental_vacuum(256)", nullptr, nullptr, nullptr);
   }
 
   // Layout 1 kept every value as it was: those that begin as packed ones do are packed now.
@@ -214,6 +244,8 @@ class SqliteStore final : public Store {
   }
 
   std::string path_;
+  std::int64_t commits_ = 0;
+  bool shrinking_ = false;
   Packer packer_;      // of the committing thread
   Unpacker unpacker_;  // of the reading one
   int lock_ = -1;

@@ -1,12 +1,14 @@
 // One suite for every Store.
 #include "store/store.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <random>
 
 #include "store/backup.hpp"
 #include "store/postgres.hpp"
@@ -186,6 +188,51 @@ TEST(SqliteStore, TakesOverLayoutOne) {
   EXPECT_EQ(*(*opened)->get("t", "b"), "{}");
   opened->reset();
   EXPECT_TRUE(open_sqlite(folder));
+  std::filesystem::remove_all(folder);
+}
+
+// Layout 2 kept the values in the index.
+TEST(SqliteStore, TakesOverLayoutTwo) {
+  const std::string folder = fresh_folder();
+  run_sql(folder,
+          "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; CREATE TABLE rows (tbl BLOB NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, "
+          "PRIMARY KEY (tbl, key)) WITHOUT ROWID; INSERT INTO rows VALUES (x'74', x'61', x'7b7d'), (x'74', x'62', x'5b5d'); PRAGMA "
+          "user_version=2");
+  for (int again = 0; again < 2; ++again) {
+    auto opened = open_sqlite(folder);
+    ASSERT_TRUE(opened) << opened.error().message;
+    EXPECT_EQ(*(*opened)->get("t", "a"), "{}");
+    EXPECT_EQ((*opened)->scan("t", {})->size(), 2U);
+    ASSERT_TRUE((*opened)->commit({{"t", "b", "new"}}));
+    EXPECT_EQ(*(*opened)->get("t", "b"), "new");
+  }
+  std::filesystem::remove_all(folder);
+}
+
+TEST(SqliteStore, GivesBackWhatItNeedsNoMore) {
+  const std::string folder = fresh_folder();
+  auto store = open_sqlite(folder);
+  ASSERT_TRUE(store);
+  std::string noise(4000, 'x');  // which does not pack
+  std::mt19937_64 chance(1);
+  const auto fill = [&] { std::generate(noise.begin(), noise.end(), [&] { return static_cast<char>(chance()); }); };
+  for (int i = 0; i < 100; ++i) {
+    std::vector<Write> writes;
+    for (int k = 0; k < 100; ++k) fill(), writes.emplace_back("t", fmt::format("{:06}", i * 100 + k), noise);
+    ASSERT_TRUE((*store)->commit(writes));
+  }
+  const auto size = [&] {
+    return std::filesystem::file_size(folder + "/snapward.db") + std::filesystem::file_size(folder + "/snapward.db-wal");
+  };
+  const auto large = size();
+  EXPECT_GT(large, 40U << 20);
+  std::vector<Write> none;
+  for (int i = 0; i < 9900; ++i) none.emplace_back("t", fmt::format("{:06}", i), std::nullopt);
+  ASSERT_TRUE((*store)->commit(none));
+  for (int i = 0; i < 200; ++i) ASSERT_TRUE((*store)->commit({{"t", "last", std::to_string(i)}}));
+  EXPECT_EQ((*store)->scan("t", {})->size(), 101U);
+  store->reset();
+  EXPECT_LT(std::filesystem::file_size(folder + "/snapward.db"), large / 2);
   std::filesystem::remove_all(folder);
 }
 

@@ -36,7 +36,7 @@ Decoded<Json> json_in(const Service& service, Protocol protocol, const Ref& ref,
                       Reading reading) {
   const Shape& shape = *ref.shape;
   const auto mismatch = [&](const char* expected) {
-    return std::unexpected(bad_type(service, protocol, path, wire.is_string() ? wire.as_string() : kind_word(wire), expected));
+    return std::unexpected(bad_type(service, protocol, path, wire.is_string() ? wire.plain() : kind_word(wire), expected));
   };
   switch (shape.type) {
     case ShapeType::structure: {

@@ -56,7 +56,7 @@ class Compiler {
     Ref r;
     if (const Json* name = use.find("shape")) {
       const auto& definition = api_["shapes"][name->as_string()];
-      r.shape = named(name->as_string());
+      r.shape = named(name->plain());
       traits(r, definition);
     } else {
       r.shape = shape(use);

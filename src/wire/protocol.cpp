@@ -94,7 +94,7 @@ std::string scalar_text(const Ref& ref, const Json& value, TimestampFormat times
     if (at && timestamp == TimestampFormat::unix_seconds) return fmt::format("{}", at->time_since_epoch().count() / 1000);
     if (at && timestamp == TimestampFormat::rfc822) return rfc822(*at);
   }
-  return value.as_string();
+  return value.plain();
 }
 
 std::optional<Json> scalar_value(const Ref& ref, std::string_view text) {

@@ -30,7 +30,7 @@ TEST(JsonataSuite, Passes) {
                                                      : std::string(row["expr"].string_or());
       std::optional<Json> data;
       if (const Json* name = row.find("dataset"); name && name->is_string()) {
-        auto parsed = Json::parse(read(root / "datasets" / (name->as_string() + ".json")));
+        auto parsed = Json::parse(read(root / "datasets" / (name->plain() + ".json")));
         if (parsed) data = *std::move(parsed);
       } else if (row.find("data")) {
         data = row["data"];

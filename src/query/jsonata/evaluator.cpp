@@ -120,7 +120,7 @@ bool truth(const Value& v) {
       if (truth(v.item(i))) return true;
     return false;
   }
-  if (v.is_string()) return !v.text().empty();
+  if (v.is_string()) return !v.view().empty();
   if (v.is_number()) return numeric(v) != 0;
   if (v.is_bool()) return v.json()->as_bool();
   if (v.is_object()) return v.members() > 0;
@@ -569,6 +569,39 @@ Value Evaluator::stages(const std::vector<Stage>& list, Value input, const Frame
   return input;
 }
 
+namespace {
+// Gives the same for every item, whatever the item is.
+bool is_constant(const Node& node) {
+  if (!node.predicates.empty() || node.has_group) return false;
+  switch (node.type) {
+    case Type::text:
+    case Type::value:
+    case Type::number:
+      return true;
+    case Type::negate:
+      return is_constant(*node.left);
+    case Type::binary:
+      return is_constant(*node.left) && is_constant(*node.right);
+    case Type::array:
+      return std::all_of(node.list.begin(), node.list.end(), [](const NodePtr& item) { return is_constant(*item); });
+    default:
+      return false;
+  }
+}
+
+bool all_numbers(const Value& array) {
+  for (std::size_t i = 0; i < array.size(); ++i)
+    if (!array.item(i).is_number()) return false;
+  return true;
+}
+
+// The item that a number points at: whole numbers from 0, or from -1 at the end.
+double index_of(const Value& number, double size) {
+  const double n = std::floor(number.number());
+  return n < 0 ? n + size : n;
+}
+}  // namespace
+
 Value Evaluator::filter(const Node& predicate, const Value& given, const FramePtr& env) {
   auto out = sequence();
   const bool tuples = given.list() && given.list()->tuples;
@@ -577,8 +610,7 @@ Value Evaluator::filter(const Node& predicate, const Value& given, const FramePt
   const Value input = given.is_array() ? given : Value(sequence_of(given));
   const auto size = static_cast<double>(input.size());
   if (predicate.type == Type::number && predicate.predicates.empty()) {
-    double index = std::floor(predicate.amount);
-    if (index < 0) index += size;
+    const double index = index_of(Value(predicate.amount), size);
     if (index >= 0 && index < size) {
       Value item = input.item(static_cast<std::size_t>(index));
       if (item.is_array()) return item;
@@ -586,28 +618,29 @@ Value Evaluator::filter(const Node& predicate, const Value& given, const FramePt
     }
     return Value(std::move(out));
   }
+  if (input.size() > 0 && is_constant(predicate)) {
+    const Value result = evaluate(predicate, input.item(0), env);
+    if (result.is_array() && all_numbers(result)) {  // items in their own order, each as often as it is named
+      std::vector<double> indexes(result.size());
+      for (std::size_t k = 0; k < indexes.size(); ++k) indexes[k] = index_of(result.item(k), size);
+      std::sort(indexes.begin(), indexes.end());
+      for (const double index : indexes)
+        if (index >= 0 && index < size) out->push(input.item(static_cast<std::size_t>(index)));
+      return Value(std::move(out));
+    }
+  }
   for (std::size_t i = 0; i < input.size(); ++i) {
     const Value item = input.item(i);
     const Value result = tuples ? evaluate(predicate, item.tuple()->at, tuple_frame(env, *item.tuple())) : evaluate(predicate, item, env);
-    bool chosen = false;
-    const auto points_here = [&](const Value& index) {
-      double n = std::floor(index.number());
-      if (n < 0) n += size;
-      return n == static_cast<double>(i);
-    };
-    bool numbers = result.is_array();  // an empty array counts as indexes too: none
-    for (std::size_t k = 0; numbers && k < result.size(); ++k) numbers = result.item(k).is_number();
+    const auto points_here = [&](const Value& number) { return index_of(number, size) == static_cast<double>(i); };
     if (result.is_number()) {
       if (points_here(result)) out->push(item);
-      continue;
-    }
-    if (numbers) {
+    } else if (result.is_array() && all_numbers(result)) {  // an empty array too: no index at all
       for (std::size_t k = 0; k < result.size(); ++k)
         if (points_here(result.item(k))) out->push(item);
-      continue;
+    } else if (truth(result)) {
+      out->push(item);
     }
-    chosen = truth(result);
-    if (chosen) out->push(item);
   }
   return Value(std::move(out));
 }
@@ -694,7 +727,7 @@ Value Evaluator::sort(const Node& node, const Value& input, const FramePtr& env)
       for (const Value* v : {&x, &y})
         if (!v->is_string() && !v->is_number()) throw Failure{.code = "T2008", .position = node.at, .value = shown(*v)};
       if (x.is_string() != y.is_string()) throw Failure{.code = "T2007", .position = node.at, .value = shown(x), .value2 = shown(y)};
-      const int order = x.is_string() ? x.text().compare(y.text()) : (x.number() < y.number() ? -1 : x.number() > y.number() ? 1 : 0);
+      const int order = x.is_string() ? x.view().compare(y.view()) : (x.number() < y.number() ? -1 : x.number() > y.number() ? 1 : 0);
       if (order != 0) return node.terms[t].descending ? order > 0 : order < 0;
     }
     return false;
@@ -714,7 +747,7 @@ Value Evaluator::append(Value a, const Value& b) {
   if (a.undefined()) return b;
   if (b.undefined()) return a;
   // Growing one list is linear in what is added, as long as nobody else looks at it.
-  if (a.list() && a.list_ptr().use_count() == 1 && a.list()->sequence && !a.list()->tuples) {
+  if (a.list() && a.only_here() && a.list()->sequence && !a.list()->tuples) {
     push_all(*a.list(), b);
     return a;
   }
@@ -783,7 +816,7 @@ Value Evaluator::binary(const Node& node, const Value& input, const FramePtr& en
       if (a.undefined() || b.undefined()) return {};
       if (a.is_string() != b.is_string())
         throw Failure{.code = "T2009", .position = node.at, .token = node.text, .value = shown(a), .value2 = shown(b)};
-      const double x = a.is_string() ? a.text().compare(b.text()) : numeric(a);
+      const double x = a.is_string() ? a.view().compare(b.view()) : numeric(a);
       const double y = a.is_string() ? 0 : numeric(b);
       return Value(node.op == Op::less ? x < y : node.op == Op::less_equal ? x <= y : node.op == Op::greater ? x > y : x >= y);
     }

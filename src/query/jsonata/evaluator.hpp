@@ -84,13 +84,16 @@ class Evaluator {
 // Stable, and safe with a comparison that contradicts itself, as a user's may.
 template <class T, class Before>
 void merge_sort(std::vector<T>& items, const Before& before) {
-  if (items.size() < 2) return;
-  std::vector<T> left(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(items.size() / 2));
-  std::vector<T> right(items.begin() + static_cast<std::ptrdiff_t>(items.size() / 2), items.end());
-  merge_sort(left, before);
-  merge_sort(right, before);
-  std::size_t l = 0, r = 0;
-  for (T& out : items) out = std::move(r == right.size() || (l < left.size() && !before(right[r], left[l])) ? left[l++] : right[r++]);
+  std::vector<T> merged(items.size());
+  for (std::size_t run = 1; run < items.size(); run *= 2) {
+    for (std::size_t from = 0; from < items.size(); from += 2 * run) {
+      const std::size_t middle = std::min(from + run, items.size()), end = std::min(from + 2 * run, items.size());
+      std::size_t l = from, r = middle;
+      for (std::size_t out = from; out < end; ++out)
+        merged[out] = std::move(r == end || (l < middle && !before(items[r], items[l])) ? items[l++] : items[r++]);
+    }
+    items.swap(merged);
+  }
 }
 
 bool truth(const Value& value);

@@ -178,7 +178,7 @@ Value string(Evaluator& e, Arguments& a, const Value&) {
 }
 Value substring(Evaluator&, Arguments& a, const Value&) {
   if (at(a, 0).undefined()) return {};
-  const auto chars = characters(a[0].text());
+  const auto chars = characters(a[0].view());
   const auto size = static_cast<double>(chars.size());
   double from = at(a, 1).undefined() ? 0 : a[1].number();
   if (size + from < 0) from = 0;
@@ -259,7 +259,7 @@ Value trimmed(Evaluator&, Arguments& a, const Value&) {
 Value pad(Evaluator& e, Arguments& a, const Value&) {
   if (at(a, 0).undefined()) return {};
   const double width = at(a, 1).undefined() ? 0 : a[1].number();
-  auto fill = characters(at(a, 2).is_string() && !a[2].text().empty() ? std::string_view(a[2].text()) : " ");
+  auto fill = characters(at(a, 2).is_string() && !a[2].view().empty() ? a[2].view() : " ");
   const double missing = std::fabs(width) - static_cast<double>(utf8_length(a[0].text()));
   if (missing > static_cast<double>(e.meter.max_list)) raise("U1003");
   std::string padding;
@@ -554,7 +554,7 @@ Value sort(Evaluator& e, Arguments& a, const Value&) {
     if (numbers)
       merge_sort(items, [](const Value& x, const Value& y) { return x.number() < y.number(); });
     else
-      merge_sort(items, [](const Value& x, const Value& y) { return x.text() < y.text(); });
+      merge_sort(items, [](const Value& x, const Value& y) { return x.view() < y.view(); });
   } else {
     // The function says whether its first argument goes after the second.
     merge_sort(items, [&](const Value& right, const Value& left) { return truth(e.apply(a[1], {left, right}, Value())); });

@@ -7,7 +7,6 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "base/json.hpp"
@@ -49,27 +48,53 @@ using TuplePtr = std::shared_ptr<const Tuple>;
 
 class Value {
  public:
-  Value() = default;  // undefined: nothing at all, unlike null
-  Value(Json json) : held_(std::move(json)) {}
-  Value(double number) : held_(number) {}
-  Value(bool value) : held_(Json(value)) {}
-  Value(std::string text) : held_(Json(std::move(text))) {}
-  Value(ListPtr list) : held_(std::move(list)) {}
-  Value(FunctionPtr function) : held_(std::move(function)) {}
-  Value(std::shared_ptr<const Record> record) : held_(std::move(record)) {}
-  Value(TuplePtr tuple) : held_(std::move(tuple)) {}
+  Value() noexcept {}  // undefined: nothing at all, unlike null
+  Value(Json json) noexcept : tag_(Tag::json), json_(std::move(json)) {}
+  Value(double number) noexcept : tag_(Tag::number), number_(number) {}
+  Value(bool value) noexcept : Value(Json(value)) {}
+  Value(const std::string& text) : Value(Json(text)) {}
+  Value(ListPtr list) noexcept : Value(Tag::list, std::move(list)) {}
+  Value(FunctionPtr function) noexcept : Value(Tag::function, std::move(function)) {}
+  Value(std::shared_ptr<const Record> record) noexcept : Value(Tag::record, std::move(record)) {}
+  Value(TuplePtr tuple) noexcept : Value(Tag::tuple, std::move(tuple)) {}
   Value(const char*) = delete;
 
-  [[nodiscard]] bool undefined() const { return held_.index() == 0; }
-  [[nodiscard]] bool is_function() const { return held_.index() == 4; }
-  [[nodiscard]] const double* computed() const { return std::get_if<double>(&held_); }
-  [[nodiscard]] const Json* json() const { return std::get_if<Json>(&held_); }
-  [[nodiscard]] List* list() const { return held_.index() == 3 ? std::get<3>(held_).get() : nullptr; }
-  [[nodiscard]] const ListPtr& list_ptr() const { return std::get<3>(held_); }
-  [[nodiscard]] const Function* function() const { return held_.index() == 4 ? std::get<4>(held_).get() : nullptr; }
-  [[nodiscard]] const FunctionPtr& function_ptr() const { return std::get<4>(held_); }
-  [[nodiscard]] const Record* record() const { return held_.index() == 5 ? std::get<5>(held_).get() : nullptr; }
-  [[nodiscard]] const Tuple* tuple() const { return held_.index() == 6 ? std::get<6>(held_).get() : nullptr; }
+  Value(const Value& other) noexcept : tag_(other.tag_) {
+    if (shared())
+      new (&pointer_) Pointer(other.pointer_);
+    else if (tag_ == Tag::json)
+      new (&json_) Json(other.json_);
+    else
+      number_ = other.number_;
+  }
+  Value(Value&& other) noexcept : tag_(other.tag_) {
+    if (shared())
+      new (&pointer_) Pointer(std::move(other.pointer_));
+    else if (tag_ == Tag::json)
+      new (&json_) Json(std::move(other.json_));
+    else
+      number_ = other.number_;
+    other.clear();
+  }
+  Value& operator=(const Value& other) noexcept { return *this = Value(other); }
+  Value& operator=(Value&& other) noexcept {
+    if (this == &other) return *this;
+    this->~Value();
+    return *new (this) Value(std::move(other));
+  }
+  ~Value() { clear(); }
+
+  [[nodiscard]] bool undefined() const { return tag_ == Tag::nothing; }
+  [[nodiscard]] bool is_function() const { return tag_ == Tag::function; }
+  [[nodiscard]] const double* computed() const { return tag_ == Tag::number ? &number_ : nullptr; }
+  [[nodiscard]] const Json* json() const { return tag_ == Tag::json ? &json_ : nullptr; }
+  [[nodiscard]] List* list() const { return const_cast<List*>(as<List>(Tag::list)); }
+  [[nodiscard]] ListPtr list_ptr() const { return std::const_pointer_cast<List>(std::static_pointer_cast<const List>(pointer_)); }
+  [[nodiscard]] bool only_here() const { return pointer_.use_count() == 1; }  // nobody else sees this list
+  [[nodiscard]] const Function* function() const { return as<Function>(Tag::function); }
+  [[nodiscard]] FunctionPtr function_ptr() const { return std::static_pointer_cast<const Function>(pointer_); }
+  [[nodiscard]] const Record* record() const { return as<Record>(Tag::record); }
+  [[nodiscard]] const Tuple* tuple() const { return as<Tuple>(Tag::tuple); }
 
   [[nodiscard]] bool is_null() const { return json() && json()->is_null(); }
   [[nodiscard]] bool is_bool() const { return json() && json()->is_bool(); }
@@ -79,17 +104,39 @@ class Value {
   [[nodiscard]] bool is_object() const { return record() || (json() && json()->is_object()); }
 
   [[nodiscard]] double number() const { return computed() ? *computed() : json()->as_double(); }
-  [[nodiscard]] const std::string& text() const { return json()->as_string(); }
-  [[nodiscard]] std::size_t size() const;                  // of an array
-  [[nodiscard]] Value item(std::size_t i) const;           // of an array
-  [[nodiscard]] Value member(std::string_view key) const;  // of an object, else undefined
+  [[nodiscard]] std::string text() const { return std::string(view()); }
+  [[nodiscard]] std::string_view view() const { return json()->as_string(); }  // while this value lives
+  [[nodiscard]] std::size_t size() const;                                      // of an array
+  [[nodiscard]] Value item(std::size_t i) const;                               // of an array
+  [[nodiscard]] Value member(std::string_view key) const;                      // of an object, else undefined
   // Each member in order.
   void each_member(const std::function<void(const std::string&, const Value&)>& use) const;
   [[nodiscard]] std::size_t members() const;
   [[nodiscard]] std::uint32_t depth() const;  // of arrays and objects in it
 
  private:
-  std::variant<std::monostate, double, Json, ListPtr, FunctionPtr, std::shared_ptr<const Record>, TuplePtr> held_;
+  enum class Tag : std::uint8_t { nothing, number, json, list, function, record, tuple };  // what follows json is shared
+  using Pointer = std::shared_ptr<const void>;
+  Value(Tag tag, Pointer pointer) noexcept : tag_(tag), pointer_(std::move(pointer)) {}
+  [[nodiscard]] bool shared() const { return tag_ > Tag::json; }
+  template <class T>
+  [[nodiscard]] const T* as(Tag tag) const {
+    return tag_ == tag ? static_cast<const T*>(pointer_.get()) : nullptr;
+  }
+  void clear() noexcept {
+    if (shared())
+      pointer_.~Pointer();
+    else if (tag_ == Tag::json)
+      json_.~Json();
+    tag_ = Tag::nothing;
+  }
+
+  Tag tag_ = Tag::nothing;
+  union {
+    double number_ = 0;
+    Json json_;
+    Pointer pointer_;
+  };
 };
 
 // An array made by the expression. A sequence is what a path gives: one with a single item stands for that item.

@@ -71,7 +71,7 @@ std::string form(const Json& object) {
   std::string out;
   if (object.is_object())
     for (const auto& [key, value] : object.as_object())
-      out += (out.empty() ? "" : "&") + percent_encode(key) + '=' + percent_encode(value.is_string() ? value.as_string() : value.dump());
+      out += (out.empty() ? "" : "&") + percent_encode(key) + '=' + percent_encode(value.plain());
   return out;
 }
 
@@ -228,7 +228,7 @@ Task<Reply> Events::send_http(Json connection, std::string method, std::string u
   wire::HttpRequest request;
   request.method = std::move(method);
   if (headers.is_object())
-    for (const auto& [key, value] : headers.as_object()) request.headers.add(key, value.is_string() ? value.as_string() : value.dump());
+    for (const auto& [key, value] : headers.as_object()) request.headers.add(key, value.plain());
   const Json& extra = auth["InvocationHttpParameters"];
   for (const Json& p : extra["HeaderParameters"].items())
     request.headers.add(std::string(p["Key"].string_or()), std::string(p["Value"].string_or()));
@@ -263,7 +263,7 @@ Task<Reply> Events::send_http(Json connection, std::string method, std::string u
   }
   if (!body.is_null()) {
     const bool as_form = encoding == "URL_ENCODED";
-    request.body = as_form ? form(body) : body.is_string() ? body.as_string() : body.dump();
+    request.body = as_form ? form(body) : body.plain();
     if (!request.headers.find("Content-Type"))
       request.headers.add("Content-Type", as_form ? "application/x-www-form-urlencoded" : "application/json; charset=utf-8");
   }
@@ -342,7 +342,7 @@ Task<Reply> Events::invoke_http(Call call) {
   const std::int64_t status = (*reply)["StatusCode"].integer_or(0);
   if (status >= 200 && status < 300) co_return reply;
   const Json& body = (*reply)["ResponseBody"];
-  co_return cloud::error(fmt::format("States.Http.StatusCode.{}", status), body.is_string() ? body.as_string() : body.dump(),
+  co_return cloud::error(fmt::format("States.Http.StatusCode.{}", status), body.plain(),
                          static_cast<int>(status));
 }
 

@@ -341,7 +341,7 @@ Json Sqs::take(Queue& q, const Json& request) {
   std::optional<Arn> dead;
   if (policy) {
     const Json& count = (*policy)["maxReceiveCount"];
-    max_receives = count.is_string() ? std::strtoll(count.as_string().c_str(), nullptr, 10) : count.integer_or(0);
+    max_receives = count.is_string() ? std::strtoll(count.plain().c_str(), nullptr, 10) : count.integer_or(0);
     dead = Arn::parse((*policy)["deadLetterTargetArn"].string_or());
   }
   const auto wants = [&](const char* list, std::string_view name) {
