@@ -30,7 +30,7 @@ struct Options {
   std::string host = "127.0.0.1", data = "snapward-data", store, advertise, behaviour_file, keys_file, mocks_file, mail, log_level = "info",
               account = "000000000000";
   std::uint16_t port = 4566;
-  bool in_memory = false, no_workflows = false, no_throttling = false;
+  bool in_memory = false, no_workflows = false, no_throttling = false, enforce_iam = false;
   double time_scale = 1.0, drain_seconds = 5, lease_seconds = 5;
   int keep_days = 90;
   std::string log_format = "text";
@@ -119,6 +119,7 @@ Result<Json> read_json(const std::string& path) {
 Result<Setup> read_setup(const Options& o) {
   Setup setup;
   setup.cloud.account = o.account;
+  setup.cloud.enforce_iam = o.enforce_iam;
   if (!o.behaviour_file.empty()) {
     const auto json = read_json(o.behaviour_file);
     if (!json) return std::unexpected(json.error());
@@ -392,6 +393,7 @@ void add_serve(CLI::App& app, int& exit_code) {
   c->add_option("--time-scale", o->time_scale, "how much faster time runs, e.g. 60")->capture_default_str()->check(CLI::Range(0.001, 1e6));
   c->add_option("--behaviour", o->behaviour_file, "JSON file: how the simulated EC2 behaves and fails (docs/behaviour.md)");
   c->add_flag("--no-throttling", o->no_throttling, "switch EC2's request throttling off");
+  c->add_flag("--enforce-iam", o->enforce_iam, "let services call each other only as roles and resource policies allow");
   c->add_option("--mocks", o->mocks_file, "JSON file: answers given instead of calls, by state machine and test case (docs/testing.md)");
   c->add_option("--access-keys", o->keys_file, "JSON file {access key: secret}: check signatures with these, refuse others");
   c->add_option("--mail", o->mail, "mailbox file for e-mail subscriptions [in the data folder]");

@@ -18,7 +18,7 @@ Kind kind_of(const Error& error) {
   if (code.ends_with("NotFound") || code.ends_with("DoesNotExist") || code.ends_with("NonExistentQueue") ||
       code == "ResourceNotFoundException" || code == "NotFoundException")
     return Kind::not_found;
-  for (const char* known : {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "AuthFailure"})
+  for (const char* known : {"UnauthorizedOperation", "AuthorizationError", "AccessDenied", "AccessDeniedException", "AuthFailure"})
     if (code == known) return Kind::denied;
   if (error.status >= 500) return Kind::unavailable;
   return Kind::invalid;

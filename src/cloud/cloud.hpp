@@ -14,11 +14,19 @@
 
 namespace snapward::cloud {
 
+// On whose behalf one service calls another.
+struct Caller {
+  std::string service = {};  // "events.amazonaws.com"; empty: a client's own call
+  std::string role = {};     // the ARN of the role it takes; empty: it comes as itself, and what it calls must admit it
+  std::string source = {};   // the ARN of the rule, topic or state machine that made it call (aws:SourceArn)
+};
+
 struct Call {
   std::string service;    // its signing name: "ec2", "states"
   std::string region;     // "us-west-2"
   std::string operation;  // "CopySnapshot"
   Json input;
+  Caller caller = {};
 };
 
 using Error = wire::ApiError;

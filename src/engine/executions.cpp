@@ -354,6 +354,11 @@ void Executions::answered(const std::string& arn, std::int64_t task, std::expect
     feed(arn, asl::Input::failure(asl::Input::Kind::task_failed, task, outcome.error().error, outcome.error().cause));
 }
 
+// Tasks are done in the name of the machine's role, or of the one that Credentials name.
+cloud::Caller Executions::caller_of(const asl::ExecutionInfo& info) {
+  return {.service = "states.amazonaws.com", .role = info.role_arn, .source = info.machine_arn};
+}
+
 void Executions::invoke(const std::string& arn, std::int64_t task) {
   Live& live = *live_.at(arn);
   const asl::Command command = live.tasks.at(task);
@@ -363,6 +368,8 @@ void Executions::invoke(const std::string& arn, std::int64_t task) {
   const TaskContext context{.region = live.execution.info().region, .request_id = loop_.entropy().uuid(), .date = http_date(loop_.now())};
   auto call = call_for(*command.resource, command.parameters, context);
   if (!call) return answered(arn, task, std::unexpected(call.error()), false);
+  call->caller = caller_of(live.execution.info());
+  if (!command.role_arn.empty()) call->caller.role = command.role_arn;
   // `machine` keeps the resource alive whatever happens to the execution meanwhile.
   loop_.spawn(cloud_.call(*std::move(call)),
               [this, arn, task, machine = live.machine, resource = command.resource, context](const cloud::Reply& reply) {
@@ -467,12 +474,12 @@ bool Executions::answer_from_mocks(Live& live, std::int64_t task, const asl::Com
 
 void Executions::write_results(Live& live, std::int64_t task, const asl::Command& command) {
   loop_.spawn(
-      put_results(live.execution.info().region, command.parameters),
+      put_results(live.execution.info().region, command.parameters, caller_of(live.execution.info())),
       [this, arn = live.arn(), task](std::expected<Json, asl::Failure> outcome) { answered(arn, task, std::move(outcome), false); });
 }
 
 // SUCCEEDED_0.json and FAILED_0.json, and the manifest that names them (Developer Guide, "ResultWriter").
-Task<std::expected<Json, asl::Failure>> Executions::put_results(std::string region, Json wanted) {
+Task<std::expected<Json, asl::Failure>> Executions::put_results(std::string region, Json wanted, cloud::Caller caller) {
   const std::string bucket(wanted["Bucket"].string_or()), run(wanted["MapRunArn"].string_or());
   std::string prefix(wanted["Prefix"].string_or());
   if (!prefix.empty() && !prefix.ends_with('/')) prefix += '/';
@@ -480,8 +487,8 @@ Task<std::expected<Json, asl::Failure>> Executions::put_results(std::string regi
   const bool lines = wanted["Lines"].bool_or(false);
   Json::Object files{{"FAILED", Json::Array{}}, {"PENDING", Json::Array{}}, {"SUCCEEDED", Json::Array{}}};
   const auto put = [&](const std::string& key, const std::string& body) {
-    return cloud_.call(
-        {"s3", region, "PutObject", Json::object({{"Bucket", bucket}, {"Key", key}, {"Body", body}, {"ContentType", "application/json"}})});
+    return cloud_.call({"s3", region, "PutObject",
+                        Json::object({{"Bucket", bucket}, {"Key", key}, {"Body", body}, {"ContentType", "application/json"}}), caller});
   };
   const auto failed = [](const cloud::Error& e) { return std::unexpected(asl::Failure{asl::errors::kResultWriterFailed, e.message}); };
   for (const char* status : {"SUCCEEDED", "FAILED"}) {

@@ -125,7 +125,8 @@ class Executions {
               const Json& input, Parent parent);
   void start_child(Live& live, const asl::Command& command);
   void write_results(Live& live, std::int64_t task, const asl::Command& command);
-  Task<std::expected<Json, asl::Failure>> put_results(std::string region, Json wanted);
+  Task<std::expected<Json, asl::Failure>> put_results(std::string region, Json wanted, cloud::Caller caller);
+  static cloud::Caller caller_of(const asl::ExecutionInfo& info);
   bool answer_from_mocks(Live& live, std::int64_t task, const asl::Command& command);
   void offer(const std::string& arn, std::int64_t task, const asl::Command& command);
   void child_over(const Parent& parent, const Json& record);

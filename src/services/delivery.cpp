@@ -23,7 +23,7 @@ NextAttempt next_attempt(Environment& env, const Json& target, const cloud::Erro
 }
 
 void send_dead_letter(Environment& env, const Json& target, const std::string& body,
-                      std::vector<std::pair<std::string, std::string>> attributes) {
+                      std::vector<std::pair<std::string, std::string>> attributes, cloud::Caller caller) {
   const auto queue = Arn::parse(target["DeadLetterConfig"]["Arn"].string_or());
   if (!queue || queue->service != "sqs") return;
   Json::Object kept;
@@ -32,7 +32,8 @@ void send_dead_letter(Environment& env, const Json& target, const std::string& b
   env.loop.spawn(env.cloud->call({"sqs", queue->region, "SendMessage",
                                   Json::object({{"QueueUrl", fmt::format("{}/{}/{}", env.base_url, queue->account, queue->resource)},
                                                 {"MessageBody", body},
-                                                {"MessageAttributes", std::move(kept)}})}),
+                                                {"MessageAttributes", std::move(kept)}}),
+                                  std::move(caller)}),
                  [](const cloud::Reply& reply) {
                    if (!reply) spdlog::warn("a dead letter could not be queued: {}", reply.error().message);
                  });

@@ -26,6 +26,6 @@ NextAttempt next_attempt(Environment& env, const Json& target, const cloud::Erro
 // Sends `body` to the queue of the target's DeadLetterConfig, if it has one, with `attributes` as strings. A letter that cannot be
 // queued is logged.
 void send_dead_letter(Environment& env, const Json& target, const std::string& body,
-                      std::vector<std::pair<std::string, std::string>> attributes);
+                      std::vector<std::pair<std::string, std::string>> attributes, cloud::Caller caller);
 
 }  // namespace snapward::services

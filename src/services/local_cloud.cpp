@@ -4,6 +4,7 @@
 
 #include "services/dynamodb/dynamodb.hpp"
 #include "services/iam/iam.hpp"
+#include "services/permissions.hpp"
 #include "services/rbin/rbin.hpp"
 #include "services/regions.hpp"
 #include "services/s3/s3.hpp"
@@ -21,7 +22,9 @@ LocalCloud::LocalCloud(engine::Loop& loop, engine::Ledger& ledger, Outbound& out
            .base_url = std::move(options.base_url),
            .cloud = this,
            .publish = {},
-           .log = {}},
+           .log = {},
+           .permitted = {},
+           .trusts = {}},
       executions_(std::make_unique<engine::Executions>(loop, ledger, *this)) {
   const auto add = [this](auto service) {
     auto* raw = service.get();
@@ -36,7 +39,7 @@ LocalCloud::LocalCloud(engine::Loop& loop, engine::Ledger& ledger, Outbound& out
   add(std::make_unique<sns::Sns>(env_, outbound));
   add(std::make_unique<sqs::Sqs>(env_));
   add(std::make_unique<sts::Sts>(env_));
-  add(std::make_unique<iam::Iam>(env_));
+  const auto* iam = add(std::make_unique<iam::Iam>(env_));
   add(std::make_unique<s3::S3>(env_));
   add(std::make_unique<dynamodb::DynamoDb>(env_));
   add(std::make_unique<scheduler::Scheduler>(env_));
@@ -44,6 +47,15 @@ LocalCloud::LocalCloud(engine::Loop& loop, engine::Ledger& ledger, Outbound& out
   ec2_->recycle_bin = [bin](const std::string& region, const Json& tags) { return bin->keeps(region, tags); };
   env_.publish = [this](const std::string& region, const Json& event) { events_->publish(region, event); };
   env_.log = [this](const auto&... line) { return logs_->write(line...); };
+  if (options.enforce_iam) {
+    env_.trusts = [iam](const std::string& role, const std::string& service) { return iam->trusts(role, service); };
+    env_.permitted = [this, iam](const Call& call) {
+      return services::permitted(*iam, call, env_.account, [&](const Need& need) {
+        const auto service = services_.find(call.service);
+        return service == services_.end() ? Json() : service->second->resource_policy(need.resource);
+      });
+    };
+  }
 }
 
 LocalCloud::~LocalCloud() = default;
@@ -81,6 +93,8 @@ Task<Reply> LocalCloud::call(Call call) {
     co_return cloud::error("NotImplemented", fmt::format("Snapward's local cloud has no service '{}'.", call.service), 501);
   if (!is_region(call.region))
     co_return cloud::error("UnrecognizedClientException", fmt::format("The region '{}' does not exist.", call.region), 400);
+  if (env_.permitted && !call.caller.service.empty())
+    if (auto may = env_.permitted(call); !may) co_return std::unexpected(std::move(may.error()));
   if (!witness_) co_return co_await service->second->handle(std::move(call));
   const Call seen = call;
   Reply reply = co_await service->second->handle(std::move(call));

@@ -19,6 +19,7 @@ struct LocalCloudOptions {
   std::string account = "000000000000";
   std::string base_url = "http://127.0.0.1:4566";
   ec2::Behaviour ec2;
+  bool enforce_iam = false;  // services call each other only as roles and resource policies let them
 };
 
 class LocalCloud final : public cloud::Cloud {

@@ -151,6 +151,35 @@ TEST_F(SchedulerTest, ArchivedEventsComeAgain) {
   EXPECT_EQ(w.must("events", "DescribeArchive", R"({"ArchiveName":"kept"})")["EventCount"].integer_or(0), 0) << "retention";
 }
 
+TEST_F(SchedulerTest, ADestinationIsCalledNoMoreOftenThanItAllows) {
+  const Json connection =
+      w.must("events", "CreateConnection",
+             R"({"Name":"c","AuthorizationType":"BASIC","AuthParameters":{"BasicAuthParameters":{"Username":"u","Password":"p"}}})");
+  const Json destination = w.must("events", "CreateApiDestination",
+                                  Json::object({{"Name", "slow"},
+                                                {"ConnectionArn", connection["ConnectionArn"]},
+                                                {"InvocationEndpoint", "https://slow.example/"},
+                                                {"HttpMethod", "POST"},
+                                                {"InvocationRateLimitPerSecond", 2}}));
+  w.must("events", "PutRule", R"({"Name":"r","EventPattern":"{\"source\":[\"shop\"]}"})");
+  w.must(
+      "events", "PutTargets",
+      Json::object({{"Rule", "r"},
+                    {"Targets", Json::array({Json::object(
+                                    {{"Id", "1"}, {"Arn", destination["ApiDestinationArn"]}, {"RoleArn", "arn:aws:iam::1:role/r"}})})}}));
+  for (int i = 0; i < 5; ++i) w.must("events", "PutEvents", R"({"Entries":[{"Source":"shop","DetailType":"t","Detail":"{}"}]})");
+  w.world->loop.settle();
+  EXPECT_EQ(w.outbox.requests.size(), 2U);
+  w.advance(std::chrono::seconds(1));
+  EXPECT_EQ(w.outbox.requests.size(), 4U);
+  w.advance(std::chrono::seconds(1));
+  EXPECT_EQ(w.outbox.requests.size(), 5U);
+  w.advance(std::chrono::seconds(10));
+  w.must("events", "PutEvents", R"({"Entries":[{"Source":"shop","DetailType":"t","Detail":"{}"}]})");
+  w.world->loop.settle();
+  EXPECT_EQ(w.outbox.requests.size(), 6U) << "after a pause at once";
+}
+
 TEST_F(SchedulerTest, DestinationsAreCalledWithTheirConnections) {
   const Json connection = w.must(
       "events", "CreateConnection",

@@ -52,6 +52,9 @@ struct Environment {
   std::function<void(const std::string& region, Json event)> publish;
   // Writes a line of an AWS service's own into a log group; false when there is no such group.
   std::function<bool(const std::string& region, const std::string& group, const std::string& stream, const std::string& line)> log;
+  // With --enforce-iam: whether the caller of this call may make it, and whether a service may take a role. Unset: everybody may.
+  std::function<std::expected<void, cloud::Error>(const Call& call)> permitted = {};
+  std::function<bool(const std::string& role_arn, const std::string& service)> trusts = {};
 };
 
 class Service {
@@ -65,6 +68,8 @@ class Service {
   virtual Task<Reply> handle(Call call);
   virtual void restore() {}                // reads its rows after a restart
   virtual void metrics(Metrics&) const {}  // what it has to tell operators
+  // The policy of one of its resources; null when that has none.
+  [[nodiscard]] virtual Json resource_policy(const std::string& /*arn*/) const { return {}; }
 
  protected:
   using Sync = std::function<Reply(const Call&)>;

@@ -124,6 +124,19 @@ Task<std::expected<Deployment, cloud::Error>> deploy(cloud::Cloud& cloud, std::s
                             {"Description", "Lets rules start the snapshot workflows, and these call their tasks"}});
   const Answer made = co_await cloud.call({"iam", settings.primary_region, "CreateRole", std::move(role)});
   if (!made && made.error().code != "EntityAlreadyExists") co_return std::unexpected(made.error());
+  // No more than the workflows do: rules start them, they call their own functions.
+  const auto allow = [](const char* action, std::string resource) {
+    return Json::object({{"Effect", "Allow"}, {"Action", action}, {"Resource", std::move(resource)}});
+  };
+  const Json may = Json::object(
+      {{"Version", "2012-10-17"},
+       {"Statement",
+        Json::array({allow("lambda:InvokeFunction", fmt::format("arn:aws:lambda:*:{}:function:snapward-*", account)),
+                     allow("states:StartExecution", fmt::format("arn:aws:states:*:{}:stateMachine:{}", account, kMachine)),
+                     allow("states:StartExecution", fmt::format("arn:aws:states:*:{}:stateMachine:{}", account, kReconciler))})}});
+  Json policy = Json::object({{"RoleName", kRole}, {"PolicyName", "workflows"}, {"PolicyDocument", may.dump()}});
+  const Answer granted = co_await cloud.call({"iam", settings.primary_region, "PutRolePolicy", std::move(policy)});
+  if (!granted) co_return std::unexpected(granted.error());
   Deployment out;
   auto primary = co_await deploy_region(cloud, account, settings, true);
   if (!primary) co_return std::unexpected(primary.error());

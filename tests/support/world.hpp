@@ -59,6 +59,12 @@ class TestWorld {
   }
   static Json read(const char* text) { return read(std::string(text)); }
 
+  // From now on services call each other only as roles and resource policies let them.
+  void enforce_iam() {
+    enforce_iam_ = true;
+    restart();
+  }
+
   // A call that runs at once.
   template <class Input>
   cloud::Reply call(const std::string& service, const std::string& operation, const Input& in, const std::string& region = kPrimary) {
@@ -128,9 +134,11 @@ class TestWorld {
   void start() {
     world = std::make_unique<world::World>(
         clock, entropy, *store, engine::Ledger::Mode::inline_commits, outbox,
-        services::LocalCloudOptions{.account = "123456789012", .base_url = "http://127.0.0.1:4566", .ec2 = behaviour_});
+        services::LocalCloudOptions{
+            .account = "123456789012", .base_url = "http://127.0.0.1:4566", .ec2 = behaviour_, .enforce_iam = enforce_iam_});
   }
   services::ec2::Behaviour behaviour_;
+  bool enforce_iam_ = false;
 };
 
 }  // namespace snapward::support

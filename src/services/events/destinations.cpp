@@ -1,5 +1,4 @@
 // Connections and API destinations, and the HTTP calls that rules and Step Functions' HTTP tasks make with them.
-// Not kept: the invocation rate limit of a destination (it is shown, not enforced).
 // Source: EventBridge User Guide, "API destinations"; Step Functions Developer Guide, "Call HTTPS APIs".
 #include <fmt/format.h>
 
@@ -298,8 +297,22 @@ Task<Reply> Events::send_http(Json connection, std::string method, std::string u
                           {"StatusText", text == std::end(kTexts) ? "" : text->second}});
 }
 
+// When the next call may go out: no second has more than the destination's limit. Each that is asked for takes a place.
+Instant Events::place_of(const std::string& destination, std::int64_t limit) {
+  Pace& pace = paces_[destination];
+  if (env_.loop.now() >= pace.second + std::chrono::seconds(1)) pace = {.second = env_.loop.now(), .calls = 0};
+  if (pace.calls >= std::max<std::int64_t>(1, limit)) pace = {.second = pace.second + std::chrono::seconds(1), .calls = 0};
+  ++pace.calls;
+  return pace.second;
+}
+
 Task<Reply> Events::invoke_destination(Call call) {
-  const Json* d = destination_by_arn(std::string(call.input["Arn"].string_or()));
+  const std::string arn(call.input["Arn"].string_or());
+  if (const Json* limited = destination_by_arn(arn)) {
+    const Instant place = place_of(arn, (*limited)["InvocationRateLimitPerSecond"].integer_or(300));
+    if (place > env_.loop.now()) co_await env_.loop.sleep(place - env_.loop.now());
+  }
+  const Json* d = destination_by_arn(arn);  // as it is now
   if (!d) co_return not_found(fmt::format("Api destination {} does not exist.", call.input["Arn"].string_or()));
   const Json* c = connection_by_arn(std::string((*d)["ConnectionArn"].string_or()));
   if (!c) co_return not_found(fmt::format("Connection {} does not exist.", (*d)["ConnectionArn"].string_or()));
@@ -342,8 +355,7 @@ Task<Reply> Events::invoke_http(Call call) {
   const std::int64_t status = (*reply)["StatusCode"].integer_or(0);
   if (status >= 200 && status < 300) co_return reply;
   const Json& body = (*reply)["ResponseBody"];
-  co_return cloud::error(fmt::format("States.Http.StatusCode.{}", status), body.plain(),
-                         static_cast<int>(status));
+  co_return cloud::error(fmt::format("States.Http.StatusCode.{}", status), body.plain(), static_cast<int>(status));
 }
 
 }  // namespace snapward::services::events

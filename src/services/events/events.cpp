@@ -92,6 +92,12 @@ Events::Events(Environment& env, Outbound& outbound) : Service("events", env), o
   register_destinations();
 }
 
+Json Events::resource_policy(const std::string& arn) const {
+  const auto parsed = Arn::parse(arn);
+  const auto bus = parsed ? buses_.find({parsed->region, bus_name(arn)}) : buses_.end();
+  return bus == buses_.end() ? Json() : bus->second.policy;
+}
+
 void Events::restore() {
   each_row("buses", [&](const std::string&, const Json& r) {
     Bus bus{.name = std::string(r["name"].string_or()),
@@ -416,6 +422,9 @@ Reply Events::put_targets(const Call& call) {
     if (auto fine = snapward::events::check_target_input(target); !fine) return bad_input(fine.error().message);
     if (arn.find(":states:") != std::string::npos && !target.find("RoleArn"))
       return bad_input(fmt::format("Parameter(s) RoleArn must be specified for target: {}.", target["Id"].string_or()));
+    if (const Json* role = target.find("RoleArn");
+        role && env_.trusts && !env_.trusts(std::string(role->string_or()), "events.amazonaws.com"))
+      return bad_input(fmt::format("Provided role '{}' cannot be assumed by principal 'events.amazonaws.com'.", role->string_or()));
     const auto same = std::find_if(targets.begin(), targets.end(), [&](const Json& t) { return t["Id"] == target["Id"]; });
     if (same == targets.end())
       targets.push_back(target);
@@ -674,11 +683,24 @@ bool Events::log(const Delivery& d, const Arn& group) {
   return env_.log(group.region, log_group_name(group), stream, line);
 }
 
+cloud::Caller Events::caller_of(const Delivery& d) {
+  return {.service = "events.amazonaws.com", .role = std::string(d.target["RoleArn"].string_or()), .source = d.rule_arn};
+}
+
+// What is reached without a call: another bus, a log group.
+std::expected<void, cloud::Error> Events::may_reach(const Delivery& d, const Arn& target) const {
+  if (!env_.permitted) return {};
+  if (target.service == "logs") return {};  // AWS keeps its permission in a resource policy of logs that is not here
+  return env_.permitted({"events", target.region, "PutEvents",
+                         Json::object({{"Entries", Json::array({Json::object({{"EventBusName", target.str()}})})}}), caller_of(d)});
+}
+
 void Events::attempt(Delivery d) {
   const auto arn = Arn::parse(d.target["Arn"].string_or());
   if (arn && arn->service == "events" && arn->resource.starts_with("event-bus/")) {  // another bus of ours: no call between
     const auto bus = buses_.find({arn->region, bus_name(arn->str())});
     if (bus != buses_.end()) {
+      if (auto may = may_reach(d, *arn); !may) return failed(std::move(d), may.error());
       save("deliveries", d.id, d.to_row());  // should this turn end first
       return env_.loop.defer([this, key = bus->first, d = std::move(d)] {
         drop("deliveries", d.id);
@@ -695,6 +717,7 @@ void Events::attempt(Delivery d) {
   // The answer comes from outside, after the event's commit: until then a row keeps the delivery through a restart.
   const bool outside = call->operation == "InvokeApiDestination";
   if (outside && d.attempts == 0) save("deliveries", d.id, d.to_row());
+  call->caller = caller_of(d);
   env_.loop.spawn(env_.cloud->call(*std::move(call)), [this, outside, d = std::move(d)](const Reply& reply) mutable {
     // The execution of this event is there already: it was delivered before.
     const bool done = reply || reply.error().code == "ExecutionAlreadyExists";
@@ -740,7 +763,8 @@ void Events::bury(const Delivery& d, const cloud::Error& error, const char* exha
                                         : kind == cloud::Kind::throttled ? "THROTTLING"
                                                                          : "SDK_CLIENT_ERROR");
   if (*exhausted) attributes.emplace_back("EXHAUSTED_RETRY_CONDITION", exhausted);
-  send_dead_letter(env_, d.target, d.event.dump(), std::move(attributes));
+  send_dead_letter(env_, d.target, d.event.dump(), std::move(attributes),
+                   {.service = "events.amazonaws.com", .role = {}, .source = d.rule_arn});
 }
 
 }  // namespace snapward::services::events

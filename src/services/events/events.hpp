@@ -24,6 +24,8 @@ class Events final : public Service {
   void restore() override;
   void metrics(Metrics& m) const override;
 
+  [[nodiscard]] Json resource_policy(const std::string& arn) const override;
+
   // An event that a service of this cloud makes, onto its region's default bus.
   void publish(const std::string& region, const Json& event);
 
@@ -98,6 +100,7 @@ class Events final : public Service {
   Reply put_destination(const Call&, bool fresh);
   const Json* connection_by_arn(const std::string& arn) const;
   const Json* destination_by_arn(const std::string& arn) const;
+  Instant place_of(const std::string& destination, std::int64_t limit);
   // Sends with what the connection adds. {"StatusCode", "StatusText", "Headers", "ResponseBody"}, whatever the status.
   Task<Reply> send_http(Json connection, std::string method, std::string url, Json headers, Json query, Json body, std::string encoding);
   Task<Reply> invoke_destination(Call);
@@ -134,6 +137,8 @@ class Events final : public Service {
   void arm(Rule& rule);
   void fire(const std::string& region, const std::string& bus, const std::string& rule);
   void deliver(const Rule& rule, const Json& event);
+  static cloud::Caller caller_of(const Delivery& d);
+  [[nodiscard]] std::expected<void, cloud::Error> may_reach(const Delivery& d, const Arn& target) const;
   void attempt(Delivery delivery);
   bool log(const Delivery& delivery, const Arn& group);
   void failed(Delivery delivery, const cloud::Error& error);
@@ -143,7 +148,12 @@ class Events final : public Service {
   std::map<std::pair<std::string, std::string>, Bus> buses_;  // region, name
   Outbound& outbound_;
   std::map<std::pair<std::string, std::string>, Json> connections_, destinations_;  // region, name
-  std::map<std::pair<std::string, std::string>, Archive> archives_;                 // region, name
+  struct Pace {                                                                     // of calls to a destination
+    Instant second;
+    std::int64_t calls = 0;
+  };
+  std::map<std::string, Pace> paces_;                                // by the destination's ARN
+  std::map<std::pair<std::string, std::string>, Archive> archives_;  // region, name
   std::map<std::pair<std::string, std::string>, Replay> replays_;
   snapward::events::Matcher::Scratch scratch_;
   struct {

@@ -1,6 +1,9 @@
 #include "services/iam/iam.hpp"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <array>
 
 #include "base/text.hpp"
 
@@ -11,6 +14,71 @@ std::expected<Iam::Role*, cloud::Error> Iam::find(const Call& call) {
   if (found == roles_.end())
     return cloud::error("NoSuchEntity", fmt::format("The role with name {} cannot be found.", call.input["RoleName"].string_or()), 404);
   return &found->second;
+}
+
+namespace {
+
+// Of AWS's own policies the ones that workflows attach, by what they allow. All are for every resource.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 15> kManaged{{
+    {"AdministratorAccess", "*"},
+    {"PowerUserAccess", "*"},
+    {"AmazonSQSFullAccess", "sqs:*"},
+    {"AmazonSNSFullAccess", "sns:*"},
+    {"AmazonEC2FullAccess", "ec2:*"},
+    {"AmazonEC2ReadOnlyAccess", "ec2:Describe*"},
+    {"AmazonEventBridgeFullAccess", "events:*"},
+    {"AmazonEventBridgeSchedulerFullAccess", "scheduler:*"},
+    {"AWSStepFunctionsFullAccess", "states:*"},
+    {"AWSLambda_FullAccess", "lambda:*"},
+    {"service-role/AWSLambdaRole", "lambda:InvokeFunction"},
+    {"AmazonS3FullAccess", "s3:*"},
+    {"AmazonS3ReadOnlyAccess", "s3:Get*"},
+    {"AmazonDynamoDBFullAccess", "dynamodb:*"},
+    {"CloudWatchLogsFullAccess", "logs:*"},
+}};
+constexpr std::string_view kOfAws = "arn:aws:iam::aws:policy/";
+
+Verdict judge_text(std::string_view text, PolicyOf of, const Request& request) {
+  const auto document = Json::parse(text);
+  return document ? judge(*document, of, request) : Verdict::silent;
+}
+
+}  // namespace
+
+const Iam::Role* Iam::by_arn(const std::string& arn) const {
+  const auto found = roles_.find(arn.substr(arn.rfind('/') + 1));
+  return found != roles_.end() && found->second.json["Arn"].string_or() == arn ? &found->second : nullptr;
+}
+
+bool Iam::trusts(const std::string& role_arn, const std::string& service) const {
+  const Role* role = by_arn(role_arn);
+  return role &&
+         judge_text(percent_decode(role->json["AssumeRolePolicyDocument"].string_or()), PolicyOf::resource,
+                    {.service = service, .role = {}, .action = "sts:AssumeRole", .resource = {}, .context = {}}) == Verdict::allowed;
+}
+
+Verdict Iam::allows(const std::string& role_arn, const Request& request) const {
+  const Role* role = by_arn(role_arn);
+  if (!role) return Verdict::silent;
+  Verdict out = Verdict::silent;
+  for (const auto& [name, document] : role->policies) out = together(out, judge_text(document, PolicyOf::identity, request));
+  for (const Json& attached : role->attached.items()) {
+    const std::string arn(attached["PolicyArn"].string_or());
+    if (const auto own = policies_.find(arn); own != policies_.end()) {
+      for (const auto& [id, document] : own->second.versions)
+        if (id == own->second.json["DefaultVersionId"].string_or()) out = together(out, judge_text(document, PolicyOf::identity, request));
+      continue;
+    }
+    const std::string_view name = arn.starts_with(kOfAws) ? std::string_view(arn).substr(kOfAws.size()) : std::string_view();
+    const auto* known = std::find_if(kManaged.begin(), kManaged.end(), [&](const auto& managed) { return managed.first == name; });
+    if (known == kManaged.end()) {
+      spdlog::warn("what {} allows is not known here: it grants {} nothing", arn, role_arn);
+      continue;
+    }
+    const Json document = Json::object({{"Statement", Json::object({{"Effect", "Allow"}, {"Action", known->second}, {"Resource", "*"}})}});
+    out = together(out, judge(document, PolicyOf::identity, request));
+  }
+  return out;
 }
 
 void Iam::store(const std::string& name, const Role& role) {
@@ -171,7 +239,7 @@ Iam::Iam(Environment& env) : Service("iam", env) {
   register_policies();
 }
 
-// ── Customer managed policies: kept and shown, like everything of IAM's, not enforced ──────────────────────────────────────────
+// ── Customer managed policies ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 std::expected<Iam::Policy*, cloud::Error> Iam::find_policy(const Call& call) {
   const auto found = policies_.find(call.input["PolicyArn"].string_or());

@@ -1,9 +1,11 @@
-// IAM, enough to hold roles and their policies. Nothing is enforced: the local cloud trusts its clients.
+// IAM: roles and their policies. They are kept and shown; who calls whom by them is judged with --enforce-iam (services/permissions.hpp).
+// Clients themselves are trusted.
 #pragma once
 #include <map>
 #include <string>
 #include <vector>
 
+#include "services/iam/policy.hpp"
 #include "services/service.hpp"
 
 namespace snapward::services::iam {
@@ -12,6 +14,10 @@ class Iam final : public Service {
  public:
   explicit Iam(Environment& env);
   void restore() override;
+
+  // Whether a service may take the role, and what the role's policies say.
+  [[nodiscard]] bool trusts(const std::string& role_arn, const std::string& service) const;
+  [[nodiscard]] Verdict allows(const std::string& role_arn, const Request& request) const;
 
  private:
   struct Role {
@@ -24,6 +30,7 @@ class Iam final : public Service {
     std::vector<std::pair<std::string, std::string>> versions;  // id → document, oldest first; the last made default is named in json
   };
   void register_policies();
+  [[nodiscard]] const Role* by_arn(const std::string& arn) const;
   std::expected<Role*, cloud::Error> find(const Call&);
   std::expected<Policy*, cloud::Error> find_policy(const Call&);
   void store(const std::string& name, const Role& role);

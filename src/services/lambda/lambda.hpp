@@ -33,6 +33,7 @@ class Lambda final : public Service {
   void set_runtimes(Runtimes& runtimes) { runtimes_ = &runtimes; }
   [[nodiscard]] std::string arn(const std::string& region, const std::string& name) const;
   void restore() override;
+  [[nodiscard]] Json resource_policy(const std::string& arn) const override;
 
  private:
   // An asynchronous invocation: accepted, and kept until its function has succeeded or has been tried three times.
@@ -85,6 +86,7 @@ class Lambda final : public Service {
   Reply remove(const Call& call);
   Reply put_alias(const Call& call, bool fresh);
   Reply add_permission(const Call& call);
+  static Json policy_of(const Uploaded& f);
 
   Runtimes* runtimes_ = nullptr;
   std::map<std::string, Function, std::less<>> built_in_;

@@ -78,6 +78,18 @@ Lambda::Uploaded Lambda::Uploaded::from_row(const Json& row) {
   return f;
 }
 
+Json Lambda::policy_of(const Uploaded& f) {
+  Json::Array statements;
+  for (const auto& [id, statement] : f.statements) statements.push_back(statement);
+  return Json::object({{"Version", "2012-10-17"}, {"Id", "default"}, {"Statement", std::move(statements)}});
+}
+
+Json Lambda::resource_policy(const std::string& arn) const {
+  const auto parsed = Arn::parse(arn);
+  const auto found = parsed ? uploaded_.find({parsed->region, named(Json::object({{"FunctionName", arn}})).name}) : uploaded_.end();
+  return found == uploaded_.end() ? Json() : policy_of(found->second);
+}
+
 void Lambda::register_management() {
   on_async("CreateFunction", [this](Call c) { return create(std::move(c)); });
   on_async("UpdateFunctionCode", [this](Call c) { return update_code(std::move(c)); });
@@ -179,10 +191,7 @@ void Lambda::register_management() {
     const auto f = uploaded(c);
     if (!f) return std::unexpected(f.error());
     if ((*f)->statements.empty()) return cloud::error("ResourceNotFoundException", "The resource you requested does not exist.", 404);
-    Json::Array out;
-    for (const auto& [id, statement] : (*f)->statements) out.push_back(statement);
-    const Json policy = Json::object({{"Version", "2012-10-17"}, {"Id", "default"}, {"Statement", std::move(out)}});
-    return Json::object({{"Policy", policy.dump()}, {"RevisionId", (*f)->latest["RevisionId"]}});
+    return Json::object({{"Policy", policy_of(**f).dump()}, {"RevisionId", (*f)->latest["RevisionId"]}});
   });
   const auto tagged = [this](const Call& c) {
     Json::Object asked = c.input.as_object();

@@ -404,9 +404,14 @@ std::expected<Call, cloud::Error> Scheduler::call_for(const Invocation& i) const
   return bad_input(fmt::format("Targets of service {} are not supported by Snapward's local cloud.", parsed->service));
 }
 
+cloud::Caller Scheduler::caller_of(const Invocation& i) {
+  return {.service = "scheduler.amazonaws.com", .role = std::string(i.target["RoleArn"].string_or()), .source = i.schedule_arn};
+}
+
 void Scheduler::attempt(Invocation i) {
   auto call = call_for(i);
   if (!call) return failed(std::move(i), call.error());
+  call->caller = caller_of(i);
   env_.loop.spawn(env_.cloud->call(*std::move(call)), [this, i = std::move(i)](const Reply& reply) mutable {
     const bool done = reply || reply.error().code == "ExecutionAlreadyExists";
     if (!done) return failed(std::move(i), reply.error());
@@ -444,7 +449,7 @@ void Scheduler::failed(Invocation i, const cloud::Error& error) {
                                                               {"SCHEDULED_TIME", iso_seconds(i.scheduled)},
                                                               {"RETRY_ATTEMPTS", std::to_string(i.attempts)}};
   if (*next.exhausted) attributes.emplace_back("EXHAUSTED_RETRY_CONDITION", next.exhausted);
-  send_dead_letter(env_, i.target, std::string(i.target["Input"].string_or("{}")), std::move(attributes));
+  send_dead_letter(env_, i.target, std::string(i.target["Input"].string_or("{}")), std::move(attributes), caller_of(i));
 }
 
 }  // namespace snapward::services::scheduler

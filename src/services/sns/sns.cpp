@@ -64,6 +64,11 @@ Sns::Sns(Environment& env, Outbound& outbound) : Service("sns", env), outbound_(
   on("ListTagsForResource", [this](const Call& c) { return tags(c); });
 }
 
+Json Sns::resource_policy(const std::string& arn) const {
+  const auto topic = topics_.find(arn);
+  return topic == topics_.end() ? Json() : Json::parse(topic->second.attributes["Policy"].string_or()).value_or(Json());
+}
+
 void Sns::restore() {
   each_row("topics", [&](const std::string& arn, const Json& r) {
     topics_[arn] = {.arn = arn,
@@ -404,13 +409,14 @@ Task<void> Sns::deliver(Delivery d) {
   const Subscription s = found->second;
   const bool raw = s.attributes["RawMessageDelivery"].string_or() == "true" && d.type == "Notification";
   const Json json = envelope(d, s);
+  const cloud::Caller itself{.service = "sns.amazonaws.com", .role = {}, .source = s.topic};
   std::string failure;
   if (s.protocol == "sqs") {
     const auto queue = Arn::parse(s.endpoint);
     Json::Object input{{"QueueUrl", fmt::format("{}/{}/{}", env_.base_url, queue->account, queue->resource)},
                        {"MessageBody", raw ? d.message : json.dump()}};
     if (raw && d.attributes.is_object()) input.set("MessageAttributes", d.attributes);
-    Call call{"sqs", queue->region, "SendMessage", std::move(input)};
+    Call call{"sqs", queue->region, "SendMessage", std::move(input), itself};
     const Reply reply = co_await env_.cloud->call(std::move(call));
     if (!reply) failure = reply.error().message;
   } else if (s.protocol == "lambda") {
@@ -418,7 +424,7 @@ Task<void> Sns::deliver(Delivery d) {
         {{"Records", Json::array({Json::object(
                          {{"EventSource", "aws:sns"}, {"EventVersion", "1.0"}, {"EventSubscriptionArn", s.arn}, {"Sns", json}})})}});
     Call call{"lambda", Arn::parse(s.topic)->region, "Invoke",
-              Json::object({{"FunctionName", s.endpoint}, {"InvocationType", "Event"}, {"Payload", event.dump()}})};
+              Json::object({{"FunctionName", s.endpoint}, {"InvocationType", "Event"}, {"Payload", event.dump()}}), itself};
     const Reply reply = co_await env_.cloud->call(std::move(call));
     if (!reply) failure = reply.error().message;
   } else if (s.protocol == "email" || s.protocol == "email-json") {
@@ -462,9 +468,12 @@ void Sns::settle(Delivery d, const std::string& failure) {
     const auto policy = Json::parse(s->second.attributes["RedrivePolicy"].string_or("{}"));
     const auto queue = policy ? Arn::parse((*policy)["deadLetterTargetArn"].string_or()) : std::nullopt;
     if (!queue) return;
-    env_.loop.spawn(env_.cloud->call({"sqs", queue->region, "SendMessage",
+    env_.loop.spawn(env_.cloud->call({"sqs",
+                                      queue->region,
+                                      "SendMessage",
                                       Json::object({{"QueueUrl", fmt::format("{}/{}/{}", env_.base_url, queue->account, queue->resource)},
-                                                    {"MessageBody", envelope(d, s->second).dump()}})}),
+                                                    {"MessageBody", envelope(d, s->second).dump()}}),
+                                      {.service = "sns.amazonaws.com", .role = {}, .source = s->second.topic}}),
                     [](const Reply& reply) {
                       if (!reply) spdlog::warn("a dead letter could not be queued: {}", reply.error().message);
                     });

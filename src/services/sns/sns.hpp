@@ -15,6 +15,7 @@ class Sns final : public Service {
   Sns(Environment& env, Outbound& outbound);
   void restore() override;
   void metrics(Metrics& m) const override;
+  [[nodiscard]] Json resource_policy(const std::string& arn) const override;
 
  private:
   struct Subscription {

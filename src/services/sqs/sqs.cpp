@@ -101,6 +101,14 @@ Sqs::Sqs(Environment& env) : Service("sqs", env) {
   on("ListQueueTags", [this](const Call& c) { return tags(c); });
 }
 
+Json Sqs::resource_policy(const std::string& arn) const {
+  const auto parsed = Arn::parse(arn);
+  const auto queue = parsed ? queues_.find({parsed->region, parsed->resource}) : queues_.end();
+  if (queue == queues_.end()) return {};
+  const auto policy = queue->second.attributes.find("Policy");
+  return policy == queue->second.attributes.end() ? Json() : Json::parse(policy->second).value_or(Json());
+}
+
 void Sqs::restore() {
   each_row("queues", [&](const std::string&, const Json& r) {
     Queue q;

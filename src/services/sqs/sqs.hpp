@@ -13,6 +13,7 @@ class Sqs final : public Service {
  public:
   explicit Sqs(Environment& env);
   void restore() override;
+  [[nodiscard]] Json resource_policy(const std::string& arn) const override;
 
  private:
   struct Message {

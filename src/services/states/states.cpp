@@ -252,6 +252,15 @@ std::expected<engine::MachineVersion, cloud::Error> States::runnable(const Targe
   return out;
 }
 
+std::expected<void, cloud::Error> States::check_role(std::string_view arn) const {
+  if (!Arn::parse(arn)) return cloud::error("InvalidArn", fmt::format("Invalid Role Arn: '{}'", arn));
+  if (env_.trusts && !env_.trusts(std::string(arn), "states.amazonaws.com"))
+    return cloud::error(
+        "AccessDeniedException",
+        "Neither the global service principal states.amazonaws.com, nor the regional one is authorized to assume the provided role.");
+  return {};
+}
+
 Reply States::create(const Call& call) {
   const Json& in = call.input;
   const std::string name(in["name"].string_or());
@@ -261,8 +270,7 @@ Reply States::create(const Call& call) {
     return bad_input(
         "1 validation error detected: Value at 'definition' failed to satisfy constraint: Member must have length less than or equal to "
         "1048576");
-  if (!Arn::parse(in["roleArn"].string_or()))
-    return cloud::error("InvalidArn", fmt::format("Invalid Role Arn: '{}'", in["roleArn"].string_or()));
+  if (const auto good = check_role(in["roleArn"].string_or()); !good) return std::unexpected(good.error());
   const std::string type(in["type"].string_or("STANDARD"));
   if (type != "STANDARD" && type != "EXPRESS")
     return bad_input(
@@ -316,6 +324,8 @@ Reply States::update(const Call& call) {
     return cloud::error("MissingRequiredParameter",
                         "Either the definition, the role ARN, the LoggingConfiguration, or the TracingConfiguration must be specified");
   if (const auto good = check_logging(in["loggingConfiguration"]); !good) return std::unexpected(good.error());
+  if (const Json* role = in.find("roleArn"))
+    if (const auto good = check_role(role->string_or()); !good) return std::unexpected(good.error());
   bool differs = false;
   if (const Json* text = in.find("definition")) {
     const auto compiled = asl::compile_text(text->string_or(), (*m)->express());

@@ -57,6 +57,7 @@ class States final : public Service {
   void register_activities();
   void register_map_runs();
 
+  [[nodiscard]] std::expected<void, cloud::Error> check_role(std::string_view arn) const;
   Reply create(const Call&);
   Reply update(const Call&);
   Reply describe(const Call&);
