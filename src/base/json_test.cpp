@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 namespace snapward {
 namespace {
 
@@ -63,6 +66,54 @@ TEST(Json, CopiesShareAndMutationOfBuildersDoesNotShowThrough) {
   EXPECT_EQ(first["a"].as_integer(), 1);
   const Json second = first;
   EXPECT_TRUE(second.identical(first));
+}
+
+// The last of several owners frees a value, whichever thread it is on (the thread sanitizer looks on).
+TEST(Json, IsSharedBetweenThreads) {
+  Json shared = *Json::parse(R"({"long":"a text that is too long to lie in the value itself","list":[1,2,"three"]})");
+  std::atomic<int> right = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < 4; ++t)
+      threads.emplace_back([copy = shared, &right] {
+        for (int i = 0; i < 2000; ++i) {
+          const Json mine = copy;
+          const Json part = mine["list"];
+          if (part.as_array()[2].as_string() == "three" && mine["long"].as_string().size() == 50) ++right;
+        }
+      });
+    shared = Json();
+  }
+  EXPECT_EQ(right, 8000);
+}
+
+// What lies in a value and what lies outside it must not be told apart from outside.
+TEST(Json, ValuesOfAnyLengthAreAlike) {
+  for (std::size_t n = 0; n < 40; ++n) {
+    const std::string text(n, 'x'), digits = std::string(n, '7') + "7";
+    Json value(text);
+    const Json copy = value;
+    Json moved = std::move(value);
+    EXPECT_EQ(moved.as_string(), text);
+    EXPECT_EQ(copy, moved);
+    EXPECT_EQ(copy.dump(), '"' + text + '"');
+    EXPECT_TRUE(copy.identical(moved));
+    moved = Json(1);
+    EXPECT_EQ(copy.as_string(), text);
+    for (const std::string number : {digits, "-" + digits, digits + ".0", "0." + digits, digits + "e2"}) {
+      const auto parsed = Json::parse(number);
+      ASSERT_TRUE(parsed);
+      EXPECT_EQ(parsed->number_text(), number);
+      EXPECT_EQ(parsed->dump(), number);
+      EXPECT_EQ(*parsed, Json::number(number));
+      EXPECT_DOUBLE_EQ(parsed->as_double(), std::strtod(number.c_str(), nullptr));
+    }
+  }
+  EXPECT_EQ(Json::parse("-0")->number_text(), "-0");
+  EXPECT_EQ(Json::parse("0")->as_integer(), 0);
+  EXPECT_EQ(Json::parse("999999999999999999")->as_integer(), 999'999'999'999'999'999);
+  EXPECT_EQ(Json::parse("9223372036854775807")->as_integer(), INT64_MAX);
+  EXPECT_EQ(Json(INT64_MIN).dump(), "-9223372036854775808");
 }
 
 }  // namespace
