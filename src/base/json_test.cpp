@@ -100,7 +100,7 @@ TEST(Json, ValuesOfAnyLengthAreAlike) {
     EXPECT_TRUE(copy.identical(moved));
     moved = Json(1);
     EXPECT_EQ(copy.as_string(), text);
-    for (const std::string number : {digits, "-" + digits, digits + ".0", "0." + digits, digits + "e2"}) {
+    for (const std::string& number : {digits, "-" + digits, digits + ".0", "0." + digits, digits + "e2"}) {
       const auto parsed = Json::parse(number);
       ASSERT_TRUE(parsed);
       EXPECT_EQ(parsed->number_text(), number);
