@@ -57,9 +57,8 @@ Outcome<double> Execution::Interpreter::number(Frame& frame, const Template& t, 
   const Json& json = **value;
   if (json.is_number() && (!whole || json.as_integer())) return json.as_double();
   if (t.is_jsonata()) return std::unexpected(wrong_type(t, whole ? "integer" : "number", json));
-  return std::unexpected(
-      Failure{errors::kRuntime, fmt::format("The {} field refers to value \"{}\" which is not a valid {}: {}", t.field(),
-                                            json.plain(), whole ? "integer" : "float", t.text())});
+  return std::unexpected(Failure{errors::kRuntime, fmt::format("The {} field refers to value \"{}\" which is not a valid {}: {}", t.field(),
+                                                               json.plain(), whole ? "integer" : "float", t.text())});
 }
 
 Outcome<std::optional<std::int64_t>> Execution::Interpreter::seconds(Frame& frame, const std::optional<Template>& t, std::int64_t least) {

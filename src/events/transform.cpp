@@ -24,7 +24,6 @@ std::optional<Json> reserved(std::string_view name, const Json& event, const Rul
   return std::nullopt;
 }
 
-
 }  // namespace
 
 Result<void> check_target_input(const Json& target) {
