@@ -582,7 +582,7 @@ bool Executions::resume(const Json& record, Parent parent) {
   ledger_.erase(kFailures, arn);
   Json::Object from = point->as_object();
   from.set("redriveCount", l.redrives);
-  if (listener_) listener_(l.execution.info().region, l.record());
+  if (listener_ && l.parent.arn.empty()) listener_(l.execution.info().region, l.record());
   feed(arn, asl::Input::about(asl::Input::Kind::redriven, 0, Json(std::move(from))));
   return true;
 }

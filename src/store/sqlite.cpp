@@ -2,6 +2,7 @@
 // storage when it returns, and readers never wait for it.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <sqlite3.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -174,6 +175,7 @@ class SqliteStore final : public Store {
 
   // Writes an older file anew. Killed on the way, it is done again: the version changes last.
   Result<void> take_over(std::int64_t layout) {
+    spdlog::info("'{}' has an older layout: it is written anew, which needs its size in free space and takes as long as copying it", path_);
     if (auto ready = execute("PRAGMA journal_mode=DELETE"); !ready) return ready;
     if (layout == 1)
       if (auto packed = pack_look_alikes(); !packed) return packed;
