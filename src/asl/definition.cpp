@@ -117,6 +117,7 @@ class Compiler {
     const Json* states = json.find("States");
     if (!start || !start->is_string()) missing("StartAt", at);
     if (!states || !states->is_object() || states->as_object().empty()) return missing("States", at);
+    scopes_.push_back(assigned_in(*states, at));
     for (const auto& [name, definition] : states->as_object()) {
       const std::string here = at + "/States/" + name;
       if (name.size() > 80) schema("State names must not be longer than 80 characters", here);
@@ -125,6 +126,7 @@ class Compiler {
       s.name = name;
       state(definition, s, here);
     }
+    scopes_.pop_back();
     if (start && start->is_string()) {
       out.start_at = start->as_string();
       if (!out.find(out.start_at))
@@ -149,6 +151,29 @@ class Compiler {
       if (!reached.contains(name))
         say("MISSING_TRANSITION_TARGET", fmt::format("State \"{}\" is not reachable.", name), at + "/States/" + name);
     if (!terminal) say("NO_TERMINAL_STATE", "No terminal state was found: one state must end the machine", at + "/States");
+  }
+
+  // The variables that a scope's states assign. An inner scope may read those of an outer one, not have one of the same name
+  // (Developer Guide, "Passing data between states with variables", on their scope).
+  std::set<std::string, std::less<>> assigned_in(const Json& states, const std::string& at) {
+    std::set<std::string, std::less<>> out;
+    const auto take = [&](const Json& holder, const std::string& where) {
+      if (!holder["Assign"].is_object()) return;
+      for (const auto& member : holder["Assign"].as_object()) {
+        std::string name = member.key;
+        if (name.ends_with(".$")) name.resize(name.size() - 2);
+        if (std::any_of(scopes_.begin(), scopes_.end(), [&](const auto& outer) { return outer.contains(name); }))
+          schema(fmt::format("Variable '{}' is assigned in an outer scope and cannot be assigned in this one", name), where + "/Assign");
+        out.insert(std::move(name));
+      }
+    };
+    for (const auto& [name, state] : states.as_object()) {
+      const std::string here = at + "/States/" + name;
+      take(state, here);
+      for (const char* list : {"Catch", "Choices"})
+        for (std::size_t i = 0; i < state[list].items().size(); ++i) take(state[list].items()[i], fmt::format("{}/{}[{}]", here, list, i));
+    }
+    return out;
   }
 
   void state(const Json& json, State& s, const std::string& at) {
@@ -343,7 +368,9 @@ class Compiler {
       machine->language = language_;
       machine->express = type == "EXPRESS";
       const bool outer = std::exchange(express_, machine->express);
+      const auto around = std::exchange(scopes_, {});  // executions of their own see none of ours
       graph(*processor, machine->graph, where);
+      scopes_ = around;
       express_ = outer;
       s.processor = std::move(machine);
     } else {
@@ -567,7 +594,8 @@ class Compiler {
   std::vector<Diagnostic>& diagnostics_;
   bool express_;
   Language language_ = Language::jsonpath, current_ = Language::jsonpath;
-  std::set<std::string> names_;  // state names are unique in the whole machine
+  std::set<std::string> names_;                             // state names are unique in the whole machine
+  std::vector<std::set<std::string, std::less<>>> scopes_;  // variables assigned in the one being read and those around it
 };
 
 void each_state(const Graph& graph, const std::function<void(const State&)>& use) {

@@ -425,6 +425,28 @@ TEST(Jsonata, RunawayExpressionsEndWithAnError) {
   EXPECT_EQ(most.output(), "873782");
 }
 
+TEST(Definition, AnInnerScopeHasNoVariableOfAnOuterOne) {
+  const auto problems = [](const std::string& inner, const char* config = "") {
+    return describe(compile_text(R"x({"StartAt":"A","States":{"A":{"Type":"Pass","Assign":{"v":1},"Next":"M"},"M":{"Type":"Map","End":true,
+      "Catch":[{"ErrorEquals":["States.ALL"],"Assign":{"v.$":"$.Error"},"Next":"Z"}],
+      "ItemProcessor":{)x" + std::string(config) +
+                                 R"x("StartAt":"P","States":{"P":{"Type":"Pass",)x" + inner +
+                                 R"x("End":true}}}},"Z":{"Type":"Succeed"}}})x")
+                        .diagnostics);
+  };
+  EXPECT_NE(
+      problems(R"x("Assign":{"v.$":"$"},)x")
+          .find("Variable 'v' is assigned in an outer scope and cannot be assigned in this one at /States/M/ItemProcessor/States/P/Assign"),
+      std::string::npos)
+      << problems(R"x("Assign":{"v.$":"$"},)x");
+  EXPECT_TRUE(compile_text(R"x({"StartAt":"P","States":{"P":{"Type":"Parallel","End":true,"Branches":[
+    {"StartAt":"A","States":{"A":{"Type":"Pass","Assign":{"v":1},"End":true}}},{"StartAt":"B","States":{"B":{"Type":"Pass","Assign":{"v":2},"End":true}}}]}}})x")
+                  .machine);  // beside each other
+  EXPECT_EQ(
+      problems(R"x("Assign":{"v":2},)x", R"x("ProcessorConfig":{"Mode":"DISTRIBUTED","ExecutionType":"STANDARD"},)x").find("outer scope"),
+      std::string::npos);
+}
+
 TEST(DistributedMap, EachItemIsAnExecution) {
   Transcript run(
       R"x({"StartAt":"M","States":{"M":{"Type":"Map","MaxConcurrency":2,"ToleratedFailureCount":1,"ItemBatcher":{"MaxItemsPerBatch":2,"BatchInput":{"k":1}},
