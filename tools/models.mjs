@@ -8,7 +8,7 @@ const services = {
   ec2: 'ec2-2016-11-15', sns: 'sns-2010-03-31', sqs: 'sqs-2012-11-05', states: 'states-2016-11-23', events: 'eventbridge-2015-10-07',
   lambda: 'lambda-2015-03-31', s3: 's3-2006-03-01', iam: 'iam-2010-05-08', sts: 'sts-2011-06-15', rbin: 'rbin-2021-06-15',
   ebs: 'ebs-2019-11-02', dlm: 'dlm-2018-01-12', scheduler: 'scheduler-2021-06-30', logs: 'logs-2014-03-28',
-  cloudformation: 'cloudformation-2010-05-15', dynamodb: 'dynamodb-2012-08-10',
+  cloudformation: 'cloudformation-2010-05-15', dynamodb: 'dynamodb-2012-08-10', secretsmanager: 'secretsmanager-2017-10-17',
 };
 const kept = new Set(['type', 'required', 'locationName', 'location', 'queryName', 'flattened', 'shape', 'payload', 'streaming',
   'timestampFormat', 'xmlAttribute', 'resultWrapper', 'wrapper', 'idempotencyToken', 'eventstream', 'jsonvalue']);

@@ -33,6 +33,7 @@ std::string service_of(const std::string& sdk_name) {
 std::string error_prefix(const asl::Resource& resource) {
   if (resource.type == "aws-sdk:dynamodb") return "DynamoDb";  // as the SDK for Java 2 spells it; the SDK 1 below
   if (resource.type == "dynamodb") return "DynamoDB";
+  if (resource.type == "aws-sdk:secretsmanager") return "SecretsManager";
   if (resource.type.starts_with("aws-sdk:")) return capitalised(resource.type.substr(8));
   if (resource.type == "sns" || resource.type == "sqs") return resource.type == "sns" ? "SNS" : "SQS";
   if (resource.type == "states") return "StepFunctions";
@@ -170,8 +171,8 @@ asl::Failure failure_of(const asl::Resource& resource, const cloud::Error& e, co
   const auto exception = [&](const std::string& code) { return code.ends_with("Exception") ? code : code + "Exception"; };
   if (sdk) {
     // EC2 models no exceptions of its own: the SDK has one for all.
-    // What the API model names no exception for has the service's own: all of EC2's, DynamoDB's ValidationException.
-    const bool modelled = prefix != "Ec2" && !(prefix == "DynamoDb" && e.code == "ValidationException");
+    // What the API model names no exception for has the service's own: all of EC2's, some services' ValidationException.
+    const bool modelled = prefix != "Ec2" && !((prefix == "DynamoDb" || prefix == "SecretsManager") && e.code == "ValidationException");
     const std::string name = fmt::format("{}.{}", prefix, modelled ? exception(e.code) : prefix + "Exception");
     return {name, fmt::format("{} (Service: {}, Status Code: {}, Request ID: {})", e.message, prefix, e.status, context.request_id)};
   }

@@ -9,6 +9,7 @@
 #include "services/regions.hpp"
 #include "services/s3/s3.hpp"
 #include "services/scheduler/scheduler.hpp"
+#include "services/secrets/secrets.hpp"
 #include "services/sns/sns.hpp"
 #include "services/sqs/sqs.hpp"
 #include "services/sts/sts.hpp"
@@ -43,6 +44,7 @@ LocalCloud::LocalCloud(engine::Loop& loop, engine::Ledger& ledger, Outbound& out
   add(std::make_unique<s3::S3>(env_));
   add(std::make_unique<dynamodb::DynamoDb>(env_));
   add(std::make_unique<scheduler::Scheduler>(env_));
+  add(std::make_unique<secrets::Secrets>(env_));
   const auto* bin = add(std::make_unique<rbin::Rbin>(env_));
   ec2_->recycle_bin = [bin](const std::string& region, const Json& tags) { return bin->keeps(region, tags); };
   env_.publish = [this](const std::string& region, const Json& event) { events_->publish(region, event); };

@@ -57,6 +57,10 @@ Need need_of(const Call& call, const std::string& account) {
     return {"events:PutEvents", name.starts_with("arn:") ? name : arn("events", "event-bus/" + name)};
   }
   if (call.service == "s3") return {call.operation == "ListObjectsV2" ? "s3:ListBucket" : "s3:" + call.operation, object_arn(in)};
+  if (call.service == "secretsmanager") {
+    const std::string id = text("SecretId");
+    return {"secretsmanager:" + call.operation, id.starts_with("arn:") ? id : id.empty() ? "" : arn("secretsmanager", "secret:" + id)};
+  }
   if (call.service == "dynamodb")
     return {"dynamodb:" + call.operation, in.find("TableName") ? arn("dynamodb", "table/" + text("TableName")) : ""};
   return {fmt::format("{}:{}", call.service, call.operation), ""};
