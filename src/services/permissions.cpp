@@ -29,7 +29,7 @@ cloud::Error refusal(const Call& call, const Need& need, const std::string& acco
 
 }  // namespace
 
-Need need_of(const Call& call, const std::string& account) {
+std::vector<Need> needs_of(const Call& call, const std::string& account) {
   const Json& in = call.input;
   const auto text = [&](const char* member) { return std::string(in[member].string_or()); };
   const auto arn = [&](const char* service, const std::string& resource) {
@@ -37,49 +37,55 @@ Need need_of(const Call& call, const std::string& account) {
   };
   if (call.service == "sqs") {
     const std::string url = text("QueueUrl");  // http://HOST/ACCOUNT/NAME
-    return {call.operation == "SendMessageBatch" ? "sqs:SendMessage" : "sqs:" + call.operation, arn("sqs", url.substr(url.rfind('/') + 1))};
+    return {
+        {call.operation == "SendMessageBatch" ? "sqs:SendMessage" : "sqs:" + call.operation, arn("sqs", url.substr(url.rfind('/') + 1))}};
   }
-  if (call.service == "sns") return {"sns:" + call.operation, in.find("TopicArn") ? text("TopicArn") : text("TargetArn")};
+  if (call.service == "sns") return {{"sns:" + call.operation, in.find("TopicArn") ? text("TopicArn") : text("TargetArn")}};
   if (call.service == "lambda") {
     const std::string name = text("FunctionName");
-    return {call.operation == "Invoke" ? "lambda:InvokeFunction" : "lambda:" + call.operation,
-            name.starts_with("arn:") || name.empty() ? name : arn("lambda", "function:" + name)};
+    return {{call.operation == "Invoke" ? "lambda:InvokeFunction" : "lambda:" + call.operation,
+             name.starts_with("arn:") || name.empty() ? name : arn("lambda", "function:" + name)}};
   }
   if (call.service == "states") {
-    if (call.operation == "InvokeHttp") return {"states:InvokeHTTPEndpoint", call.caller.source};
-    return {"states:" + call.operation, in.find("stateMachineArn") ? text("stateMachineArn") : text("executionArn")};
+    if (call.operation == "InvokeHttp") return {{"states:InvokeHTTPEndpoint", call.caller.source}};
+    return {{"states:" + call.operation, in.find("stateMachineArn") ? text("stateMachineArn") : text("executionArn")}};
   }
-  if (call.service == "events" && call.operation == "InvokeHttp") return {"states:InvokeHTTPEndpoint", call.caller.source};
-  if (call.service == "events" && call.operation == "InvokeApiDestination") return {"events:InvokeApiDestination", text("Arn")};
+  if (call.service == "events" && call.operation == "InvokeHttp") return {{"states:InvokeHTTPEndpoint", call.caller.source}};
+  if (call.service == "events" && call.operation == "InvokeApiDestination") return {{"events:InvokeApiDestination", text("Arn")}};
   if (call.service == "events" && call.operation == "PutEvents") {
-    const Json* bus = in["Entries"].items().empty() ? nullptr : in["Entries"].items()[0].find("EventBusName");
-    const std::string name(bus ? bus->string_or("default") : "default");
-    return {"events:PutEvents", name.starts_with("arn:") ? name : arn("events", "event-bus/" + name)};
+    std::vector<Need> out;
+    for (const Json& entry : in["Entries"].items()) {
+      const std::string name(entry["EventBusName"].string_or("default"));
+      out.push_back({"events:PutEvents", name.starts_with("arn:") ? name : arn("events", "event-bus/" + name)});
+    }
+    return out;
   }
-  if (call.service == "s3") return {call.operation == "ListObjectsV2" ? "s3:ListBucket" : "s3:" + call.operation, object_arn(in)};
+  if (call.service == "s3") return {{call.operation == "ListObjectsV2" ? "s3:ListBucket" : "s3:" + call.operation, object_arn(in)}};
   if (call.service == "secretsmanager") {
     const std::string id = text("SecretId");
-    return {"secretsmanager:" + call.operation, id.starts_with("arn:") ? id : id.empty() ? "" : arn("secretsmanager", "secret:" + id)};
+    return {{"secretsmanager:" + call.operation, id.starts_with("arn:") ? id
+                                                 : id.empty()           ? ""
+                                                                        : arn("secretsmanager", "secret:" + id + "-??????")}};
   }
   if (call.service == "dynamodb")
-    return {"dynamodb:" + call.operation, in.find("TableName") ? arn("dynamodb", "table/" + text("TableName")) : ""};
-  return {fmt::format("{}:{}", call.service, call.operation), ""};
+    return {{"dynamodb:" + call.operation, in.find("TableName") ? arn("dynamodb", "table/" + text("TableName")) : ""}};
+  return {{fmt::format("{}:{}", call.service, call.operation), ""}};
 }
 
 std::expected<void, cloud::Error> permitted(const iam::Iam& iam, const Call& call, const std::string& account,
                                             const std::function<Json(const Need&)>& policy) {
-  const Need need = need_of(call, account);
-  const iam::Request request{.service = call.caller.service,
-                             .role = call.caller.role,
-                             .action = need.action,
-                             .resource = need.resource,
-                             .context = {{"aws:sourcearn", call.caller.source}, {"aws:sourceaccount", account}}};
-  iam::Verdict verdict = iam::judge(policy(need), iam::PolicyOf::resource, request);
-  if (!call.caller.role.empty()) {
-    if (!iam.trusts(call.caller.role, call.caller.service)) return std::unexpected(refusal(call, need, account));
-    verdict = iam::together(verdict, iam.allows(call.caller.role, request));
+  const bool trusted = call.caller.role.empty() || iam.trusts(call.caller.role, call.caller.service);
+  for (const Need& need : needs_of(call, account)) {
+    if (!trusted) return std::unexpected(refusal(call, need, account));
+    const iam::Request request{.service = call.caller.service,
+                               .role = call.caller.role,
+                               .action = need.action,
+                               .resource = need.resource,
+                               .context = {{"aws:sourcearn", call.caller.source}, {"aws:sourceaccount", account}}};
+    iam::Verdict verdict = iam::judge(policy(need), iam::PolicyOf::resource, request);
+    if (!call.caller.role.empty()) verdict = iam::together(verdict, iam.allows(call.caller.role, request));
+    if (verdict != iam::Verdict::allowed) return std::unexpected(refusal(call, need, account));
   }
-  if (verdict != iam::Verdict::allowed) return std::unexpected(refusal(call, need, account));
   return {};
 }
 

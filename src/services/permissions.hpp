@@ -7,6 +7,7 @@
 #include <expected>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "services/iam/iam.hpp"
 #include "services/service.hpp"
@@ -17,7 +18,7 @@ namespace snapward::services {
 struct Need {
   std::string action, resource;
 };
-Need need_of(const Call& call, const std::string& account);
+std::vector<Need> needs_of(const Call& call, const std::string& account);  // one for each resource that it touches
 
 // policy: of the resource that is called, null when it has none. Gives the error that the called service would answer with.
 std::expected<void, cloud::Error> permitted(const iam::Iam& iam, const Call& call, const std::string& account,

@@ -68,6 +68,22 @@ TEST(Policy, AResourceNamesWhoItIsFor) {
   EXPECT_FALSE(
       admits(R"x({"AWS":"arn:aws:iam::1:root"})x", "events.amazonaws.com", "arn:aws:iam::1:role/r"));  // hands it to the role's own
   EXPECT_TRUE(admits(R"x("*")x", "sns.amazonaws.com", ""));
+  const auto barred = [](const char* role) {
+    return iam::judge(
+               *Json::parse(
+                   R"x({"Statement":{"Effect":"Deny","NotPrincipal":{"AWS":"arn:aws:iam::1:role/r"},"Action":"*","Resource":"*"}})x"),
+               PolicyOf::resource, {.service = "", .role = role, .action = "sqs:SendMessage", .resource = "q"}) == Verdict::denied;
+  };
+  EXPECT_FALSE(barred("arn:aws:iam::1:role/r"));
+  EXPECT_TRUE(barred("arn:aws:iam::1:role/another"));
+}
+
+TEST(Permissions, EveryBusOfACallIsJudged) {
+  const Call call{"events", "us-west-2", "PutEvents", *Json::parse(R"x({"Entries":[{},{"EventBusName":"b"}]})x")};
+  const auto needs = needs_of(call, "1");
+  ASSERT_EQ(needs.size(), 2U);
+  EXPECT_EQ(needs[0].resource, "arn:aws:events:us-west-2:1:event-bus/default");
+  EXPECT_EQ(needs[1].resource, "arn:aws:events:us-west-2:1:event-bus/b");
 }
 
 class Enforced : public ::testing::Test {

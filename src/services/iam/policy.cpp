@@ -89,7 +89,9 @@ Condition condition(std::string_view name, std::string_view key, const Json& wan
 Verdict judge_statement(const Json& s, PolicyOf of, const Request& request) {
   const bool allow = s["Effect"].string_or() == "Allow";
   if (!allow && s["Effect"].string_or() != "Deny") return Verdict::silent;
-  if (of == PolicyOf::resource && !names_principal(s["Principal"], request)) return Verdict::silent;
+  if (of == PolicyOf::resource &&
+      (s.find("NotPrincipal") ? names_principal(s["NotPrincipal"], request) : !names_principal(s["Principal"], request)))
+    return Verdict::silent;
   if (s.find("NotAction") ? names_action(s["NotAction"], request.action) : !names_action(s["Action"], request.action))
     return Verdict::silent;
   // A trust policy has no Resource: it is about its role.

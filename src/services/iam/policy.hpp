@@ -1,7 +1,7 @@
 // What a policy says of a request: IAM's evaluation of one document. Pure.
 // Source: IAM User Guide, "Policy evaluation logic" and "IAM JSON policy elements reference".
 //
-// Not evaluated: NotPrincipal, policy variables, session and permissions boundaries. A condition with an operator that is not known here
+// Not evaluated: policy variables, session and permissions boundaries. A condition with an operator that is not known here
 // keeps an Allow from holding and lets a Deny hold: what is not understood admits nobody.
 #pragma once
 #include <map>
