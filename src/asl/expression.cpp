@@ -189,7 +189,7 @@ const char* type_name(const Json& value) {
     case Json::Kind::boolean:
       return "boolean";
     case Json::Kind::number:
-      return value.as_integer() ? "integer" : "number";
+      return "number";
     case Json::Kind::string:
       return "string";
     case Json::Kind::array:

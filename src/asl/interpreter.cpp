@@ -546,9 +546,12 @@ Json Execution::Interpreter::context(const Frame& frame) const {
       out.set("Map", Json::object({{"Item", f->item}}));
       break;
     }
-  if (frame.state)
-    out.set("State",
-            Json::object({{"EnteredTime", iso_millis(frame.entered)}, {"Name", frame.state->name}, {"RetryCount", frame.retries}}));
+  if (frame.state) {
+    Json::Object state{{"EnteredTime", iso_millis(frame.entered)}, {"Name", frame.state->name}};
+    const StateType type = frame.state->type;  // the count is there for what can be retried
+    if (type == StateType::task || type == StateType::parallel || type == StateType::map) state.set("RetryCount", frame.retries);
+    out.set("State", std::move(state));
+  }
   out.set("StateMachine", Json::object({{"Id", info_.machine_arn}, {"Name", info_.machine_name}}));
   if (!frame.token.empty()) out.set("Task", Json::object({{"Token", frame.token}}));
   if (info_.context_extra.is_object()) {  // TestState: just what its caller gave, and the token

@@ -2,7 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <charconv>
+#include <set>
+
 #include "base/text.hpp"
+#include "events/pattern_reader.hpp"
 #include "events/pattern_tree.hpp"
 
 namespace snapward::events {
@@ -12,183 +17,363 @@ namespace {
 using Matcher = Pattern::Matcher;
 using Node = Pattern::Node;
 using Op = Matcher::Op;
+using Token = PatternReader::Token;
 
-std::unexpected<Error> bad(std::string message) { return invalid(std::move(message)); }
+constexpr int kDeepest = 200;
+constexpr std::size_t kMostActive = 10;
+
+// Without the parser's place: what EventBridge finds out behind its parser.
+[[noreturn]] void refuse(std::string message) { throw PatternReader::Failure{std::move(message)}; }
 
 Matcher make(Op op, std::string text) {
   Matcher m{.op = op, .value = {}, .text = std::move(text), .excluded = {}, .low = {}, .high = {}, .network = {}};
   return m;
 }
 
-// {"prefix": "a"} or {"prefix": {"equals-ignore-case": "a"}}
-Result<Matcher> affix(const char* name, Op plain, Op blind, const Json& value) {
-  if (value.is_string()) return make(plain, value.plain());
-  if (value.is_object() && value.as_object().size() == 1 && value["equals-ignore-case"].is_string())
-    return make(blind, lower(value["equals-ignore-case"].as_string()));
-  return bad(fmt::format("{} match pattern must be a string", name));
-}
-
-Result<Matcher> wildcard(const Json& value) {
-  if (!value.is_string()) return bad("wildcard match pattern must be a string");
-  const std::string text = value.plain();
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\') {
-      if (i + 1 >= text.size() || (text[i + 1] != '*' && text[i + 1] != '\\'))
-        return bad("Invalid escape character at pos " + std::to_string(i));
-      ++i;
-    } else if (text[i] == '*' && i + 1 < text.size() && text[i + 1] == '*') {
-      return bad("Consecutive wildcard characters at pos " + std::to_string(i));
-    }
-  }
-  return make(Op::wildcard, text);
-}
-
-Result<Matcher> numeric(const Json& value) {
-  if (!value.is_array() || value.as_array().empty()) return bad("Value of numeric must be an array.");
-  const auto& list = value.as_array();
-  Matcher m = make(Op::numeric, "");
-  for (std::size_t i = 0; i < list.size(); i += 2) {
-    if (!list[i].is_string()) return bad("Invalid member in numeric match: " + list[i].dump());
-    if (i + 1 >= list.size() || !list[i + 1].is_number()) return bad("Value of " + list[i].plain() + " must be numeric");
-    const std::string_view sign = list[i].as_string();
-    const double n = list[i + 1].as_double();
-    if (n < -5e9 || n > 5e9) return bad("Value must be between -5.0E9 and 5.0E9, inclusive");
-    if (sign == "=") {
-      if (list.size() != 2) return bad("Too many terms in numeric range expression");
-      m.low = m.high = n;
-      m.low_included = m.high_included = true;
-    } else if (sign == ">" || sign == ">=") {
-      if (m.low || m.high) return bad("Too many terms in numeric range expression");
-      m.low = n;
-      m.low_included = sign == ">=";
-    } else if (sign == "<" || sign == "<=") {
-      if (m.high) return bad("Too many terms in numeric range expression");
-      m.high = n;
-      m.high_included = sign == "<=";
-    } else {
-      return bad("Unrecognized numeric range operator: " + std::string(sign));
-    }
-  }
-  if (m.low && m.high && (*m.low > *m.high || (*m.low == *m.high && !(m.low_included && m.high_included))))
-    return bad("Bottom must be less than top");
+Matcher equal(Json value) {
+  Matcher m = make(Op::equals, "");
+  m.value = std::move(value);
   return m;
 }
 
-Result<Matcher> value_match(const Json& value);
-
-Result<Matcher> anything_but(const Json& value) {
+Matcher excluding(std::vector<Matcher> values) {
   Matcher m = make(Op::anything_but, "");
-  const auto scalar = [](const Json& v) { return v.is_string() || v.is_number(); };
-  if (value.is_object()) {
-    if (value.as_object().size() != 1) return bad("Only one key allowed in match expression");
-    const auto& [key, inner] = *value.as_object().begin();
-    if (key != "prefix" && key != "suffix" && key != "equals-ignore-case" && key != "wildcard")
-      return bad("Unsupported anything-but pattern: " + key);
-    const Json::Array list = inner.is_array() ? inner.as_array() : Json::Array{inner};
-    if (list.empty()) return bad("Empty arrays are not allowed");
-    for (const Json& item : list) {
-      if (!item.is_string() && !item.is_object()) return bad(fmt::format("{} match pattern must be a string", key));
-      auto one = value_match(Json::object({{key, item}}));
-      if (!one) return one;
-      m.excluded.push_back(*std::move(one));
-    }
-    return m;
-  }
-  const Json::Array list = value.is_array() ? value.as_array() : Json::Array{value};
-  if (list.empty()) return bad("Empty arrays are not allowed");
-  for (const Json& item : list) {
-    if (!scalar(item)) return bad("Inside anything-but list, number, string and boolean are not supported together.");
-    if (item.kind() != list[0].kind())
-      return bad("Inside anything but list, either all values are number or string, mixed type is not supported");
-    Matcher one = make(Op::equals, "");
-    one.value = item;
-    m.excluded.push_back(std::move(one));
-  }
+  m.excluded = std::move(values);
   return m;
 }
 
-Result<Matcher> value_match(const Json& value) {
-  if (!value.is_object()) {
-    if (value.is_array()) return bad("Match value must be String, number, true, false, or null");
-    Matcher m = make(Op::equals, "");
-    m.value = value;
-    return m;
+// How many ways to go on a text can leave open at once behind the first '*', for the worst text; more than `most` is `most` + 1.
+// Each '*' is such a way, and each place inside the literals behind it that the text may have come to. EventBridge refuses rules
+// where there are many.
+std::size_t open_ways(std::string_view pattern, std::size_t most) {
+  std::string elements;  // '*' is 0
+  for (std::size_t i = 0; i < pattern.size(); ++i)
+    elements.push_back(pattern[i] == '*' ? '\0' : pattern[i] == '\\' && i + 1 < pattern.size() ? pattern[++i] : pattern[i]);
+  const std::size_t first = elements.find('\0');
+  if (first == std::string::npos) return 0;
+  std::set<char> letters(elements.begin(), elements.end());
+  letters.erase('\0');
+  using Ways = std::vector<std::size_t>;  // places in elements, ascending
+  std::set<Ways> seen{{first}};
+  std::vector<Ways> left{{first}};
+  std::size_t worst = 1;
+  constexpr std::size_t kExplored = 2'000;
+  while (!left.empty() && seen.size() < kExplored) {
+    const Ways at = std::move(left.back());
+    left.pop_back();
+    for (const char letter : letters) {
+      std::set<std::size_t> next;
+      for (const std::size_t place : at) {
+        const bool star = elements[place] == '\0';
+        if (star) next.insert(place);
+        const std::size_t literal = star ? place + 1 : place;
+        if (literal < elements.size() && elements[literal] == letter && literal + 1 < elements.size()) next.insert(literal + 1);
+      }
+      worst = std::max(worst, next.size());
+      if (worst > most) return most + 1;
+      Ways ways(next.begin(), next.end());
+      if (!ways.empty() && seen.insert(ways).second) left.push_back(std::move(ways));
+    }
   }
-  if (value.as_object().size() != 1) return bad("Only one key allowed in match expression");
-  const auto& [key, operand] = *value.as_object().begin();
-  if (key == "prefix") return affix("prefix", Op::prefix, Op::prefix_ignore_case, operand);
-  if (key == "suffix") return affix("suffix", Op::suffix, Op::suffix_ignore_case, operand);
-  if (key == "equals-ignore-case")
-    return operand.is_string() ? Result<Matcher>(make(Op::ignore_case, lower(operand.as_string())))
-                               : bad("equals-ignore-case match pattern must be a string");
-  if (key == "wildcard") return wildcard(operand);
-  if (key == "anything-but") return anything_but(operand);
-  if (key == "numeric") return numeric(operand);
-  if (key == "exists")
-    return operand.is_bool() ? Result<Matcher>(make(operand.as_bool() ? Op::exists : Op::absent, ""))
-                             : bad("exists match pattern must be either true or false.");
-  if (key == "exactly") {
-    if (!operand.is_string()) return bad("exact match pattern must be a string");
-    Matcher m = make(Op::equals, "");
-    m.value = operand;
-    return m;
+  return worst;
+}
+
+class Compiler {
+ public:
+  explicit Compiler(std::string_view text) : in_(text) {}
+
+  std::shared_ptr<const Node> pattern() {
+    if (in_.next() != Token::object_start) in_.fail("Filter is not an object");
+    auto root = object();
+    if (in_.next() != Token::end) in_.fail("The event pattern is one JSON object; more follows it");
+    return root;
   }
-  if (key == "cidr") {
-    if (!operand.is_string()) return bad("prefix match pattern must be a string");
-    const auto network = Network::parse(operand.plain(), true);
-    if (!network) return bad("Malformed CIDR, one '/' required");
+
+ private:
+  // Behind the '{' of fields.
+  std::shared_ptr<const Node> object() {
+    if (++depth_ > kDeepest) in_.fail(fmt::format("An event pattern has at most {} levels", kDeepest));
+    auto out = std::make_shared<Node>();
+    bool empty = true;
+    while (in_.next() != Token::object_end) {
+      empty = false;
+      const std::string name = in_.text();
+      if (name == "$or" && alternatives_follow()) {
+        in_.next();
+        auto& group = out->either.emplace_back();
+        while (in_.next() != Token::array_end) group.push_back(object());
+        continue;
+      }
+      Node::Field field{.key = name, .values = {}, .object = {}};
+      switch (in_.next()) {
+        case Token::object_start:
+          field.object = object();
+          break;
+        case Token::array_start:
+          field.values = values();
+          break;
+        default:
+          in_.fail(fmt::format("\"{}\" must be an object or an array", name));
+      }
+      // The last of two fields of one name counts.
+      const auto same = std::ranges::find(out->fields, name, &Node::Field::key);
+      if (same != out->fields.end())
+        *same = std::move(field);
+      else
+        out->fields.push_back(std::move(field));
+    }
+    if (empty) in_.fail("Empty objects are not allowed");
+    --depth_;
+    return out;
+  }
+
+  // Whether what follows the name "$or" are alternatives: a list of at least two objects of fields. Else it is a field of that name.
+  bool alternatives_follow() {
+    static constexpr std::string_view kOperators[] = {"exactly", "prefix", "suffix",  "equals-ignore-case", "anything-but", "numeric",
+                                                      "exists",  "cidr",   "wildcard"};
+    PatternReader ahead = in_;
+    if (ahead.next() != Token::array_start) return false;
+    int options = 0;
+    for (int depth = 0;;) {
+      const Token token = ahead.next();
+      if (depth == 0 && token == Token::array_end) return options >= 2;
+      if (depth == 0 && token != Token::object_start) return false;
+      if (depth == 0) ++options;
+      if (depth == 1 && token == Token::name && std::ranges::count(kOperators, std::string_view(ahead.text())) > 0) return false;
+      if (token == Token::object_start || token == Token::array_start) ++depth;
+      if (token == Token::object_end || token == Token::array_end) --depth;
+    }
+  }
+
+  // Behind the '[' of a field's values.
+  std::vector<Matcher> values() {
+    std::vector<Matcher> out;
+    while (in_.next() != Token::array_end) switch (in_.token()) {
+        case Token::object_start:
+          out.push_back(expression());
+          break;
+        case Token::string:
+        case Token::number:
+        case Token::boolean:
+        case Token::null:
+          out.push_back(equal(in_.value()));
+          break;
+        default:
+          in_.fail("Match value must be String, number, true, false, or null");
+      }
+    if (out.empty()) in_.fail("Empty arrays are not allowed");
+    return out;
+  }
+
+  void end_expression() {
+    if (in_.next() != Token::object_end) in_.fail("Only one key allowed in match expression");
+  }
+
+  std::string string_operand(std::string_view name) {
+    if (in_.next() != Token::string) in_.fail(fmt::format("{} match pattern must be a string", name));
+    return in_.text();
+  }
+
+  // Behind the '{' of {"operator": operand}.
+  Matcher expression() {
+    if (in_.next() != Token::name) in_.fail("Match expression name not found");
+    const std::string name = in_.text();
+    if (name == "anything-but") return anything_but();
+    Matcher out = make(Op::equals, "");
+    if (name == "exactly")
+      out = equal(Json(string_operand("exact")));
+    else if (name == "prefix")
+      out = affix(name, "Prefix", Op::prefix, Op::prefix_ignore_case);
+    else if (name == "suffix")
+      out = affix(name, "Suffix", Op::suffix, Op::suffix_ignore_case);
+    else if (name == "equals-ignore-case")
+      out = make(Op::ignore_case, lower(string_operand(name)));
+    else if (name == "wildcard")
+      out = wildcard(string_operand(name));
+    else if (name == "numeric")
+      out = numeric();
+    else if (name == "exists")
+      out = exists();
+    else if (name == "cidr")
+      out = cidr(string_operand("prefix"));
+    else
+      in_.fail("Unrecognized match type " + name);
+    end_expression();
+    return out;
+  }
+
+  // "a" or {"equals-ignore-case": "a"}
+  Matcher affix(std::string_view name, std::string_view title, Op plain, Op blind) {
+    if (in_.next() == Token::string) return make(plain, in_.text());
+    if (in_.token() != Token::object_start) in_.fail(fmt::format("{} match pattern must be a string", name));
+    if (in_.next() != Token::name) in_.fail(fmt::format("{} expression name not found", title));
+    if (in_.text() != "equals-ignore-case") in_.fail(fmt::format("Unsupported {} pattern: {}", name, in_.text()));
+    Matcher out = make(blind, lower(string_operand("equals-ignore-case")));
+    end_expression();
+    return out;
+  }
+
+  Matcher exists() {
+    if (in_.next() != Token::boolean) in_.fail("exists match pattern must be either true or false.");
+    return make(in_.text() == "true" ? Op::exists : Op::absent, "");
+  }
+
+  Matcher wildcard(const std::string& text) {
+    for (std::size_t i = 0; i < text.size(); ++i) {  // places count the quote before the text
+      if (text[i] == '\\') {
+        if (i + 1 >= text.size() || (text[i + 1] != '*' && text[i + 1] != '\\'))
+          in_.fail(fmt::format("Invalid escape character at pos {}", i + 1));
+        ++i;
+      } else if (text[i] == '*' && i + 1 < text.size() && text[i + 1] == '*') {
+        in_.fail(fmt::format("Consecutive wildcard characters at pos {}", i + 1));
+      }
+    }
+    if (open_ways(text, kMostActive) > kMostActive)
+      refuse(
+          "Rule is too complex - try using fewer wildcard characters or fewer repeating character sequences after a wildcard "
+          "character");
+    return make(Op::wildcard, text);
+  }
+
+  Matcher cidr(const std::string& text) {
+    const std::size_t slash = text.find('/');
+    if (slash == std::string::npos || text.find('/', slash + 1) != std::string::npos || slash + 1 == text.size())
+      refuse("Malformed CIDR, one '/' required");
+    int bits = 0;
+    const char* end = text.data() + text.size();
+    if (const auto [at, failure] = std::from_chars(text.data() + slash + 1, end, bits); failure != std::errc{} || at != end)
+      refuse("Malformed CIDR, mask bits must be an integer");
+    if (bits < 0) refuse("Malformed CIDR, mask bits must not be negative");
+    auto network = Network::parse(text.substr(0, slash));
+    if (!network) refuse("Nonstandard IP address: " + text.substr(0, slash));
+    if (bits >= network->bits) refuse(network->v6 ? "IPv6 mask bits must be < 128" : "IPv4 mask bits must be < 32");
+    network->bits = bits;
     Matcher m = make(Op::cidr, "");
     m.network = *network;
     return m;
   }
-  return bad("Unrecognized match type " + key);
-}
 
-Result<std::shared_ptr<const Node>> node(const Json& json, bool top) {
-  auto out = std::make_shared<Node>();
-  if (json.as_object().empty()) return bad(top ? "Empty event pattern is not allowed" : "Empty objects are not allowed");
-  for (const auto& [key, value] : json.as_object()) {
-    if (key == "$or" && value.is_array() && value.as_array().size() > 1 &&
-        std::all_of(value.as_array().begin(), value.as_array().end(), [](const Json& v) { return v.is_object(); })) {
-      auto& group = out->either.emplace_back();
-      for (const Json& option : value.as_array()) {
-        auto inner = node(option, false);
-        if (!inner) return inner;
-        group.push_back(*std::move(inner));
-      }
-      continue;
-    }
-    Node::Field field{.key = key, .values = {}, .object = {}};
-    if (value.is_object()) {
-      auto inner = node(value, false);
-      if (!inner) return inner;
-      field.object = *std::move(inner);
-    } else if (value.is_array()) {
-      if (value.as_array().empty()) return bad("Empty arrays are not allowed");
-      for (const Json& item : value.as_array()) {
-        auto matcher = value_match(item);
-        if (!matcher) return std::unexpected(matcher.error());
-        field.values.push_back(*std::move(matcher));
-      }
-    } else {
-      return bad(fmt::format("\"{}\" must be an object or an array", key));
-    }
-    out->fields.push_back(std::move(field));
+  double number_behind(std::string_view sign) {
+    if (in_.next() != Token::number) in_.fail(fmt::format("Value of {} must be numeric", sign == "=" ? "equals" : sign));
+    const double n = in_.value().as_double();
+    if (n < -5e9 || n > 5e9) in_.fail("Value must be between -5.0E9 and 5.0E9, inclusive");
+    return n;
   }
-  return std::shared_ptr<const Node>(std::move(out));
-}
+
+  // ["=", n], or one or two of < <= > >= with a number each, the lower bound first.
+  Matcher numeric() {
+    if (in_.next() != Token::array_start) in_.fail("Value of numeric must be an array.");
+    if (in_.next() != Token::string) in_.fail("Invalid member in numeric match: " + shown());
+    Matcher m = make(Op::numeric, "");
+    const std::string sign = in_.text();
+    if (sign == "=") {
+      m.low = m.high = number_behind(sign);
+      m.low_included = m.high_included = true;
+    } else if (sign == "<" || sign == "<=") {
+      m.high = number_behind(sign);
+      m.high_included = sign == "<=";
+    } else if (sign == ">" || sign == ">=") {
+      m.low = number_behind(sign);
+      m.low_included = sign == ">=";
+      if (in_.next() == Token::array_end) return m;
+      if (in_.token() != Token::string) in_.fail("Bad value in numeric range: " + shown());
+      const std::string upper = in_.text();
+      m.high = number_behind(upper);
+      m.high_included = upper == "<=";
+      if (upper != "<" && upper != "<=") in_.fail("Bad numeric range operator: " + upper);
+    } else {
+      in_.next();
+      in_.fail("Unrecognized numeric range operator: " + sign);
+    }
+    if (in_.next() != Token::array_end) in_.fail("Too many terms in numeric range expression");
+    if (m.low && m.high && (*m.low > *m.high || (*m.low == *m.high && !(m.low_included && m.high_included))))
+      in_.fail("Bottom must be less than top");
+    return m;
+  }
+
+  // The last token as it is written.
+  std::string shown() {
+    switch (in_.token()) {
+      case Token::object_start:
+        return "{";
+      case Token::object_end:
+        return "}";
+      case Token::array_start:
+        return "[";
+      case Token::array_end:
+        return "]";
+      default:
+        return in_.text();
+    }
+  }
+
+  // Its operand: a value, a list of values of one kind, or {prefix | suffix | equals-ignore-case | wildcard: a text or texts}.
+  Matcher anything_but() {
+    std::vector<Matcher> out;
+    if (in_.next() == Token::object_start) {
+      if (in_.next() != Token::name) in_.fail("Anything-But expression name not found");
+      const std::string name = in_.text();
+      if (name != "prefix" && name != "suffix" && name != "equals-ignore-case" && name != "wildcard")
+        in_.fail("Unsupported anything-but pattern: " + name);
+      const auto add = [&] {
+        const std::string& text = in_.text();
+        if (name == "wildcard")
+          out.push_back(wildcard(text));
+        else if (name == "equals-ignore-case")
+          out.push_back(make(Op::ignore_case, lower(text)));
+        else
+          out.push_back(make(name == "prefix" ? Op::prefix : Op::suffix, text));
+      };
+      if (in_.next() == Token::array_start) {
+        while (in_.next() != Token::array_end) {
+          if (in_.token() != Token::string)
+            in_.fail(fmt::format("Inside anything-but/{} list, number|start|null|boolean is not supported.",
+                                 name == "equals-ignore-case" ? "ignore-case" : name));
+          add();
+        }
+      } else if (in_.token() == Token::string) {
+        add();
+      } else {
+        in_.fail(fmt::format("{} match pattern must be a string", name));
+      }
+      if (out.empty()) in_.fail("Empty arrays are not allowed");
+      end_expression();
+      end_expression();
+      return excluding(std::move(out));
+    }
+    if (in_.token() == Token::array_start) {
+      bool strings = false, numbers = false;
+      while (in_.next() != Token::array_end) {
+        if (in_.token() != Token::string && in_.token() != Token::number)
+          in_.fail("Inside anything but list, start|null|boolean is not supported.");
+        (in_.token() == Token::string ? strings : numbers) = true;
+        out.push_back(equal(in_.value()));
+      }
+      if (strings && numbers) in_.fail("Inside anything but list, either all values are number or string, mixed type is not supported");
+      if (out.empty()) in_.fail("Empty arrays are not allowed");
+    } else if (in_.token() == Token::string || in_.token() == Token::number) {
+      out.push_back(equal(in_.value()));
+    } else {
+      in_.fail("Value of anything-but must be an array or single string/number value.");
+    }
+    end_expression();
+    return excluding(std::move(out));
+  }
+
+  PatternReader in_;
+  int depth_ = 0;
+};
 
 }  // namespace
 
 Result<Pattern> Pattern::parse(std::string_view text) {
-  const auto json = Json::parse(text);
-  if (!json) return bad(json.error().message);
-  if (!json->is_object()) return bad("Filter is not an object");
-  auto root = node(*json, true);
-  if (!root) return std::unexpected(root.error());
-  Pattern out;
-  out.root_ = *std::move(root);
-  return out;
+  try {
+    Pattern out;
+    out.root_ = Compiler(text).pattern();
+    return out;
+  } catch (const PatternReader::Failure& failure) {
+    return invalid(failure.message);
+  }
 }
 
 bool Pattern::matches(const Json& event) const { return root_->matches(event); }

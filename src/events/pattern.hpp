@@ -15,7 +15,8 @@ namespace snapward::events {
 
 class Pattern {
  public:
-  // Errors are EventBridge's, without its "Event pattern is not valid. Reason: " and without the parser's position.
+  // Errors are EventBridge's, without its "Event pattern is not valid. Reason: ". Where its parser notices a mistake, a second line
+  // tells its place: " at [Source: (String)"…"; line: 1, column: 8]".
   static Result<Pattern> parse(std::string_view text);
   [[nodiscard]] bool matches(const Json& event) const;
 

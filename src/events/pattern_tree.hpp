@@ -23,23 +23,15 @@ struct Network {
   int bits = 0;
   bool v6 = false;
 
-  static std::optional<Network> parse(const std::string& text, bool with_prefix) {
+  // One address, all its bits.
+  static std::optional<Network> parse(const std::string& text) {
     Network n;
-    const std::size_t slash = text.find('/');
-    if (with_prefix != (slash != std::string::npos)) return std::nullopt;
-    const std::string host = text.substr(0, slash);
-    if (inet_pton(AF_INET, host.c_str(), n.address.data()) == 1)
+    if (inet_pton(AF_INET, text.c_str(), n.address.data()) == 1)
       n.bits = 32;
-    else if (inet_pton(AF_INET6, host.c_str(), n.address.data()) == 1)
+    else if (inet_pton(AF_INET6, text.c_str(), n.address.data()) == 1)
       n.bits = 128, n.v6 = true;
     else
       return std::nullopt;
-    if (with_prefix) {
-      const auto parsed = Json::parse(text.substr(slash + 1));
-      const auto prefix = parsed ? parsed->as_integer() : std::nullopt;
-      if (!prefix || *prefix < 0 || *prefix > n.bits) return std::nullopt;
-      n.bits = static_cast<int>(*prefix);
-    }
     return n;
   }
   [[nodiscard]] bool contains(const Network& ip) const {
@@ -100,7 +92,7 @@ struct Pattern::Matcher {
       }
       case Op::cidr: {
         if (!v.is_string()) return false;
-        const auto ip = Network::parse(v.plain(), false);
+        const auto ip = Network::parse(v.plain());
         return ip && network.contains(*ip);
       }
       case Op::exists:

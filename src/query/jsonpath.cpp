@@ -1,15 +1,52 @@
 #include "query/jsonpath.hpp"
 
 #include <fmt/format.h>
+#include <re2/re2.h>
 
+#include <algorithm>
 #include <cassert>
 #include <charconv>
 
 namespace snapward::query {
 
+namespace {
+// Filters compare a number with a text that writes it, as Jayway does: 1 == '1'.
+bool equals(const Json& x, const Json& y) {
+  if (x.is_number() == y.is_number() || !(x.is_string() || y.is_string())) return x == y;
+  const Json& number = x.is_number() ? x : y;
+  const auto read = Json::parse((x.is_number() ? y : x).is_string() ? (x.is_number() ? y : x).as_string() : std::string_view());
+  return read && read->is_number() && *read == number;
+}
+
+bool holds(const Json& list, const Json& value) {
+  return std::ranges::any_of(list.items(), [&](const Json& candidate) { return equals(candidate, value); });
+}
+}  // namespace
+
 // A filter is a tree of comparisons over paths from the item (@) or the root ($) and literals.
 struct JsonPath::Filter {
-  enum class Op { both, either, negate, exists, equal, unequal, less, less_equal, greater, greater_equal, in, not_in } op;
+  enum class Op {
+    both,
+    either,
+    negate,
+    exists,
+    equal,
+    unequal,
+    less,
+    less_equal,
+    greater,
+    greater_equal,
+    in,
+    not_in,
+    contains,
+    size,
+    empty,
+    all,
+    subset,
+    any,
+    none,
+    matches
+  } op;
   std::shared_ptr<const Filter> left, right;  // both, either; negate has only left
   struct Operand {
     Json literal;
@@ -19,6 +56,23 @@ struct JsonPath::Filter {
       return path ? path->select(from_root ? root : item) : literal;
     }
   } a, b;
+  std::shared_ptr<const re2::RE2> regex;  // of `matches`; the whole text must match
+
+  // What needs two sets: a list each; a text or anything else is none.
+  [[nodiscard]] bool accepts_sets(const Json& x, const Json& y) const {
+    if (!x.is_array() || !y.is_array()) return false;
+    const auto within = [](const Json& list) { return [&list](const Json& value) { return holds(list, value); }; };
+    switch (op) {
+      case Op::all:
+        return std::ranges::all_of(y.items(), within(x));
+      case Op::subset:
+        return std::ranges::all_of(x.items(), within(y));
+      case Op::any:
+        return std::ranges::any_of(x.items(), within(y));
+      default:
+        return std::ranges::none_of(x.items(), within(y));
+    }
+  }
 
   [[nodiscard]] bool accepts(const Json& item, const Json& root) const {
     switch (op) {
@@ -30,6 +84,11 @@ struct JsonPath::Filter {
         return !left->accepts(item, root);
       case Op::exists:
         return a.value(item, root).has_value();
+      case Op::matches: {
+        const auto value = a.value(item, root);
+        if (!value || value->is_null() || value->is_array() || value->is_object()) return false;
+        return re2::RE2::FullMatch(value->is_string() ? std::string(value->as_string()) : value->dump(), *regex);
+      }
       default:
         break;
     }
@@ -38,15 +97,28 @@ struct JsonPath::Filter {
     if (!x || !y) return op == Op::unequal && (x.has_value() != y.has_value());
     switch (op) {
       case Op::equal:
-        return *x == *y;
+        return equals(*x, *y);
       case Op::unequal:
-        return !(*x == *y);
+        return !equals(*x, *y);
       case Op::in:
-      case Op::not_in: {
-        bool found = false;
-        for (const Json& candidate : y->items()) found = found || candidate == *x;
-        return found == (op == Op::in);
+        return holds(*y, *x);
+      case Op::not_in:
+        return !holds(*y, *x);
+      case Op::contains:
+        if (x->is_string() && y->is_string()) return x->as_string().find(y->as_string()) != std::string_view::npos;
+        return holds(*x, *y);
+      case Op::size:
+      case Op::empty: {
+        if (!x->is_array() && !x->is_string()) return false;
+        const std::size_t size = x->is_array() ? x->items().size() : x->as_string().size();
+        if (op == Op::empty) return y->is_bool() && y->as_bool() == (size == 0);
+        return y->is_number() && y->as_double() == static_cast<double>(size);
       }
+      case Op::all:
+      case Op::subset:
+      case Op::any:
+      case Op::none:
+        return accepts_sets(*x, *y);
       default:
         break;
     }
@@ -97,7 +169,7 @@ class PathParser {
           out.definite_ = out.reference_ = false;
           continue;
         }
-        std::string name = bare_name();
+        std::string name = bare_name(open);
         if (name.empty()) return error("a member name is missing after '.'");
         out.steps_.push_back({JsonPath::Step::Kind::member, {std::move(name)}, {}, {}, {}, {}});
       } else if (text_[at_] == '[') {
@@ -109,6 +181,8 @@ class PathParser {
         return error(fmt::format("unexpected character '{}'", text_[at_]));
       }
     }
+    for (std::size_t i = 0; i + 1 < out.steps_.size(); ++i)  // at the end, several names pick one object
+      if (out.steps_[i].kind == JsonPath::Step::Kind::members) out.definite_ = false;
     out.text_ = text_.substr(start, at_ - start);
     return out;
   }
@@ -129,13 +203,10 @@ class PathParser {
     return true;
   }
 
-  std::string bare_name() {
+  // A name goes to the next step; inside a filter also to what can follow an operand there.
+  std::string bare_name(bool open) {
     const std::size_t from = at_;
-    while (at_ < text_.size()) {
-      const auto c = static_cast<unsigned char>(text_[at_]);
-      if (!(std::isalnum(c) || c == '_' || c == '-' || c >= 0x80 || c == '$' || c == '@' || c == ':')) break;
-      ++at_;
-    }
+    while (at_ < text_.size() && !std::string_view(open ? ".[] ()=!<>&|,~" : ".[] ()").contains(text_[at_])) ++at_;
     return std::string(text_.substr(from, at_ - from));
   }
 
@@ -192,7 +263,7 @@ class PathParser {
         blanks();
         if (peek() != '\'' && peek() != '"') return error("a quoted name is expected");
       }
-      if (step.names.size() > 1) step.kind = Kind::members, out.definite_ = out.reference_ = false;
+      if (step.names.size() > 1) step.kind = Kind::members, out.reference_ = false;
     } else {
       const auto first = integer();
       blanks();
@@ -200,6 +271,10 @@ class PathParser {
         ++at_;
         blanks();
         step = {Kind::slice, {}, {}, first, integer(), {}};
+        if (peek() == ':') {  // a step is read and not used, as Jayway does
+          ++at_;
+          integer();
+        }
         out.definite_ = out.reference_ = false;
       } else if (!first) {
         return error("an index, a quoted name, '*' or a filter is expected in []");
@@ -274,17 +349,68 @@ class PathParser {
     if (auto a = operand(node->a); !a) return std::unexpected(a.error());
     blanks();
     static constexpr std::pair<std::string_view, Op> kSigns[] = {{"==", Op::equal},         {"!=", Op::unequal}, {"<=", Op::less_equal},
-                                                                 {">=", Op::greater_equal}, {"<", Op::less},     {">", Op::greater},
-                                                                 {"in ", Op::in},           {"nin ", Op::not_in}};
+                                                                 {">=", Op::greater_equal}, {"<", Op::less},     {">", Op::greater}};
+    static constexpr std::pair<std::string_view, Op> kWords[] = {{"in", Op::in},           {"nin", Op::not_in},  {"contains", Op::contains},
+                                                                 {"size", Op::size},       {"empty", Op::empty}, {"all", Op::all},
+                                                                 {"subsetof", Op::subset}, {"anyof", Op::any},   {"noneof", Op::none}};
     node->op = Op::exists;
+    if (take("=~")) {
+      node->op = Op::matches;
+      auto regex = regular_expression();
+      if (!regex) return std::unexpected(regex.error());
+      node->regex = *std::move(regex);
+      --depth_;
+      return FilterPtr(std::move(node));
+    }
     for (const auto& [sign, op] : kSigns)
       if (take(sign)) {
         node->op = op;
-        if (auto b = operand(node->b); !b) return std::unexpected(b.error());
         break;
       }
+    if (node->op == Op::exists && std::isalpha(static_cast<unsigned char>(peek()))) {
+      const std::string word = this->word();
+      const auto* known = std::ranges::find(kWords, std::string_view(word), &std::pair<std::string_view, Op>::first);
+      if (known == std::end(kWords)) return error(fmt::format("'{}' is no operator of filters", word));
+      node->op = known->second;
+    }
+    if (node->op != Op::exists)
+      if (auto b = operand(node->b); !b) return std::unexpected(b.error());
     --depth_;
     return FilterPtr(std::move(node));
+  }
+
+  // The letters that follow, in lower case.
+  std::string word() {
+    std::string out;
+    while (std::isalpha(static_cast<unsigned char>(peek()))) out.push_back(static_cast<char>(std::tolower(text_[at_++])));
+    return out;
+  }
+
+  // /pattern/flags as Java writes them. RE2 answers in linear time, and has no look-around.
+  Result<std::shared_ptr<const re2::RE2>> regular_expression() {
+    blanks();
+    if (peek() != '/') return error("a regular expression is written /…/");
+    ++at_;
+    std::string pattern;
+    while (at_ < text_.size() && text_[at_] != '/') {
+      if (text_[at_] == '\\' && at_ + 1 < text_.size()) {
+        if (text_[at_ + 1] != '/') pattern.push_back('\\');
+        ++at_;
+      }
+      pattern.push_back(text_[at_++]);
+    }
+    if (at_ == text_.size()) return error("the regular expression has no end");
+    ++at_;
+    std::string flags;
+    while (std::string_view("imsuxdU").contains(peek()) && at_ < text_.size()) {
+      const char flag = text_[at_++];
+      if (flag == 'x') return error("the flag x of regular expressions is not supported");
+      if (flag == 'i' || flag == 'm' || flag == 's') flags.push_back(flag);
+    }
+    re2::RE2::Options options(re2::RE2::Quiet);
+    auto regex = std::make_shared<const re2::RE2>(flags.empty() ? pattern : fmt::format("(?{}){}", flags, pattern), options);
+    if (!regex->ok()) return error(fmt::format("the regular expression cannot be read ({})", regex->error()));
+    return regex;
   }
 
   Result<void> operand(JsonPath::Filter::Operand& out) {
@@ -341,6 +467,14 @@ const Json* item_at(const Json& value, std::int64_t index) {
   if (index < 0) index += size;
   return index >= 0 && index < size ? &items[static_cast<std::size_t>(index)] : nullptr;
 }
+
+// The members of these names that the object has, as an object.
+Json picked(const Json& object, const std::vector<std::string>& names) {
+  Json::Object out;
+  for (const std::string& name : names)
+    if (const Json* value = object.find(name)) out.set(name, *value);
+  return Json(std::move(out));
+}
 }  // namespace
 
 void JsonPath::collect(const Json& at, std::size_t step, const Json& root, Json::Array& out) const {
@@ -361,14 +495,15 @@ void JsonPath::collect(const Json& at, std::size_t step, const Json& root, Json:
         collect(*value, step + 1, root, out);
       }
       break;
-    case Step::Kind::members: {
+    case Step::Kind::members:
       if (!at.is_object()) break;
-      Json::Object picked;
+      if (step + 1 == steps_.size()) {
+        out.push_back(picked(at, s.names));
+        break;
+      }
       for (const std::string& name : s.names)
-        if (const Json* value = at.find(name)) picked.set(name, *value);
-      collect(Json(std::move(picked)), step + 1, root, out);
+        if (const Json* value = at.find(name)) collect(*value, step + 1, root, out);
       break;
-    }
     case Step::Kind::index:
     case Step::Kind::indexes:
       for (const std::int64_t index : s.indexes)
@@ -385,12 +520,15 @@ void JsonPath::collect(const Json& at, std::size_t step, const Json& root, Json:
     case Step::Kind::wildcard:
       each_child([&](const Json& child) { collect(child, step + 1, root, out); });
       break;
-    case Step::Kind::descent:
-      collect(at, step + 1, root, out);
+    case Step::Kind::descent: {
+      // A filter right behind judges each object met, and not the items of arrays, which are met themselves.
+      const bool filtered = step + 1 < steps_.size() && steps_[step + 1].kind == Step::Kind::filter;
+      if (!filtered || at.is_object()) collect(at, step + 1, root, out);
       each_child([&](const Json& child) {
         if (child.is_array() || child.is_object()) collect(child, step, root, out);
       });
       break;
+    }
     case Step::Kind::filter:
       if (at.is_array()) {
         each_child([&](const Json& child) {
@@ -403,46 +541,59 @@ void JsonPath::collect(const Json& at, std::size_t step, const Json& root, Json:
   }
 }
 
-std::optional<Json> JsonPath::select(const Json& root) const {
-  if (definite_) {
-    const Json* at = &root;
-    for (const Step& s : steps_) {
-      at = s.kind == Step::Kind::member ? at->find(s.names[0]) : item_at(*at, s.indexes[0]);
-      if (!at) return std::nullopt;
-    }
-    return *at;
-  }
-  // The definite beginning of an indefinite path must exist; what follows may find nothing.
-  const Json* at = &root;
-  std::size_t step = 0;
-  for (; step < steps_.size(); ++step) {
-    const Step& s = steps_[step];
+// Follows the steps that name one value each from root, as far as they go; `at` is null where one names nothing.
+JsonPath::Way JsonPath::follow(const Json& root) const {
+  Way way{&root, &root, 0};
+  for (; way.step < steps_.size(); ++way.step) {
+    const Step& s = steps_[way.step];
     if (s.kind != Step::Kind::member && s.kind != Step::Kind::index) break;
-    at = s.kind == Step::Kind::member ? at->find(s.names[0]) : item_at(*at, s.indexes[0]);
-    if (!at) return std::nullopt;
+    way.last = way.at;
+    way.at = s.kind == Step::Kind::member ? way.at->find(s.names[0]) : item_at(*way.at, s.indexes[0]);
+    if (!way.at) break;
   }
+  return way;
+}
+
+std::optional<Json> JsonPath::select(const Json& root) const {
+  const Way way = follow(root);
+  if (!way.at) {
+    // An indefinite path below a member that an object does not have finds nothing, which is a list too.
+    if (!definite_ && steps_[way.step].kind == Step::Kind::member && way.last->is_object()) return Json(Json::Array{});
+    return std::nullopt;
+  }
+  if (way.step == steps_.size()) return *way.at;
+  const Step& s = steps_[way.step];
+  if (definite_) return way.at->is_object() ? std::optional(picked(*way.at, s.names)) : std::nullopt;
+  if ((s.kind == Step::Kind::slice || s.kind == Step::Kind::indexes) && !way.at->is_array()) return std::nullopt;
   Json::Array out;
-  collect(*at, step, root, out);
+  collect(*way.at, way.step, root, out);
   return Json(std::move(out));
 }
 
 std::string JsonPath::why_missing(const Json& root) const {
+  const Way way = follow(root);
   std::string at = "$";
-  const Json* value = &root;
-  for (std::size_t i = 0; i < steps_.size() && value; ++i) {
-    const Step& s = steps_[i];
-    if (s.kind == Step::Kind::member) {
-      value = value->find(s.names[0]);
-      at += fmt::format("['{}']", s.names[0]);
-    } else if (s.kind == Step::Kind::index) {
-      value = item_at(*value, s.indexes[0]);
-      at += fmt::format("[{}]", s.indexes[0]);
-    } else {
-      break;
-    }
-    if (!value && i + 1 < steps_.size()) return "Missing property in path " + at;
+  for (std::size_t i = 0; i < way.step; ++i)
+    at += steps_[i].kind == Step::Kind::member ? fmt::format("['{}']", steps_[i].names[0]) : fmt::format("[{}]", steps_[i].indexes[0]);
+  if (way.step == steps_.size()) return "No results for path: " + at;
+  const Step& s = steps_[way.step];
+  const Json& last = way.at ? *way.at : *way.last;
+  switch (s.kind) {
+    case Step::Kind::member:
+      if (!last.is_object()) return fmt::format("Property ['{}'] not found in path {}", s.names[0], at);
+      return fmt::format("{} path{} {}['{}']", way.step + 1 < steps_.size() ? "Missing property in" : "No results for",
+                         way.step + 1 < steps_.size() ? "" : ":", at, s.names[0]);
+    case Step::Kind::index:
+      if (last.is_array()) return fmt::format("Index out of bounds when evaluating path {}[{}]", at, s.indexes[0]);
+      return fmt::format("Filter: [{}] can only be applied to arrays. Current context is: {}", s.indexes[0], last.dump());
+    case Step::Kind::slice:
+      return fmt::format("Filter: [{}:{}] can only be applied to arrays. Current context is: {}", s.from ? std::to_string(*s.from) : "",
+                         s.to ? std::to_string(*s.to) : "", last.dump());
+    case Step::Kind::indexes:
+      return fmt::format("Filter: [{}] can only be applied to arrays. Current context is: {}", fmt::join(s.indexes, ","), last.dump());
+    default:
+      return "No results for path: " + at;
   }
-  return "No results for path: " + at;
 }
 
 std::optional<Json> JsonPath::assign_at(const std::vector<Step>& steps, std::size_t step, const Json* at, const Json& value) {

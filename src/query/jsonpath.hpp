@@ -1,6 +1,8 @@
-// JSONPath as Step Functions answers it (Jayway's dialect): $.a['b'][0][-1][1:3][*]..c[?(@.x == 'y' && @.n > 1)].
+// JSONPath as Step Functions answers it (Jayway's dialect): $.a['b'][0][-1][1:3][*]..c[?(@.x == 'y' && @.n > 1)]. Filters know
+// == != < <= > >= =~ /…/ in nin contains size empty all subsetof anyof noneof, && || ! and parentheses.
 //
-// A path is definite when it can name at most one value; evaluating an indefinite one gives an array of all it names.
+// A path is definite when it can name at most one value; evaluating an indefinite one gives an array of all it names, an empty
+// one when a member on the way is missing. Compared with Jayway 2.0, the age of which Step Functions' answers show.
 // Immutable and shareable between threads once parsed.
 // Source: Amazon States Language specification, "Paths"; Step Functions Developer Guide, "Paths".
 #pragma once
@@ -24,10 +26,12 @@ class JsonPath {
   [[nodiscard]] bool is_reference() const { return reference_; }
   [[nodiscard]] const std::string& text() const { return text_; }
 
-  // The value named, or nothing. An indefinite path gives an array, empty when its last, open part finds nothing.
+  // The value named, or nothing. An indefinite path gives an array; nothing only where an index or slice meets no array, or a
+  // name no object.
   [[nodiscard]] std::optional<Json> select(const Json& root) const;
 
-  // Why select() finds nothing: "No results for path: $['a']['b']", or "Missing property in path $['a']" when already a is missing.
+  // Why select() finds nothing, as Jayway words it: "No results for path: $['a']['b']", "Missing property in path $['a']" when
+  // already a is missing, "Index out of bounds when evaluating path $['a'][3]".
   [[nodiscard]] std::string why_missing(const Json& root) const;
 
   // root with value put at this reference path; objects on the way are made where missing. Nothing when the way leads through
@@ -45,6 +49,12 @@ class JsonPath {
 
  private:
   friend class PathParser;
+  struct Way {
+    const Json* at;    // null where a step names nothing
+    const Json* last;  // what that step was applied to
+    std::size_t step;
+  };
+  [[nodiscard]] Way follow(const Json& root) const;
   void collect(const Json& at, std::size_t step, const Json& root, Json::Array& out) const;
   static std::optional<Json> assign_at(const std::vector<Step>& steps, std::size_t step, const Json* at, const Json& value);
 

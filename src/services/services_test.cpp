@@ -62,7 +62,8 @@ TEST_F(ServicesTest, RuleApiRefusesWhatIsWrong) {
   EXPECT_EQ(w.refusal("events", "PutRule", R"x({"Name":"r"})x"),
             "ValidationException: Parameter(s) EventPattern or ScheduleExpression must be specified.");
   EXPECT_EQ(w.refusal("events", "PutRule", R"x({"Name":"r","EventPattern":"{\"a\":1}"})x"),
-            "InvalidEventPatternException: Event pattern is not valid. Reason: \"a\" must be an object or an array");
+            "InvalidEventPatternException: Event pattern is not valid. Reason: \"a\" must be an object or an array\n"
+            " at [Source: (String)\"{\"a\":1}\"; line: 1, column: 7]");
   EXPECT_EQ(w.refusal("events", "PutRule", R"x({"Name":"r","ScheduleExpression":"rate(1 minutes)"})x"),
             "ValidationException: Parameter ScheduleExpression is not valid.");
   EXPECT_EQ(w.refusal("events", "DescribeRule", R"x({"Name":"r"})x"),
