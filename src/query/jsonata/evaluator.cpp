@@ -405,7 +405,7 @@ Value Evaluator::path(const Node& node, const Value& input, const FramePtr& env)
     while (i < steps.size() && here->is_object() && is_plain(*steps[i])) {
       here = here->find(steps[i]->text);
       ++i;
-      if (!here) return {};
+      if (!here) return node.has_group ? group(node, {}, env) : Value();
     }
     if (i == steps.size() && !node.keep_singleton && !node.has_group) return Value(*here);
     if (i > 0) at = Value(*here);
@@ -606,7 +606,10 @@ Value Evaluator::filter(const Node& predicate, const Value& given, const FramePt
   auto out = sequence();
   const bool tuples = given.list() && given.list()->tuples;
   out->tuples = tuples;
-  if (given.undefined()) return Value(std::move(out));
+  if (given.undefined()) {  // nothing is left of nothing, but what is wrong with the predicate is told
+    if (predicate.type != Type::number) evaluate(predicate, given, env);
+    return Value(std::move(out));
+  }
   const Value input = given.is_array() ? given : Value(sequence_of(given));
   const auto size = static_cast<double>(input.size());
   if (predicate.type == Type::number && predicate.predicates.empty()) {

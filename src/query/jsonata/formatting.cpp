@@ -170,7 +170,7 @@ std::string format_with(double value, const IntegerFormat& f) {
       static constexpr std::pair<int, const char*> kRoman[] = {{1000, "m"}, {900, "cm"}, {500, "d"}, {400, "cd"}, {100, "c"},
                                                                {90, "xc"},  {50, "l"},   {40, "xl"}, {10, "x"},   {9, "ix"},
                                                                {5, "v"},    {4, "iv"},   {1, "i"}};
-      if (value > 1e6) raise("D3001");
+      if (value > 1e9) raise("D3001");  // a million letters
       auto n = static_cast<int>(value);
       for (const auto& [amount, letters] : kRoman)
         for (; n >= amount; n -= amount) out += letters;

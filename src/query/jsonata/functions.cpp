@@ -140,8 +140,8 @@ Value to_number(Evaluator& e, Arguments& a, const Value&) {
 }
 Value format_base(Evaluator&, Arguments& a, const Value&) {
   if (at(a, 0).undefined()) return {};
-  const double value = std::round(numeric(a[0]));
-  const double radix = at(a, 1).undefined() ? 10 : std::round(a[1].number());
+  const double value = std::nearbyint(numeric(a[0]));  // halves to even, as $round
+  const double radix = at(a, 1).undefined() ? 10 : std::nearbyint(a[1].number());
   if (radix < 2 || radix > 36) throw Failure{.code = "D3100", .value = number_text(radix)};
   if (std::fabs(value) >= 9007199254740992.0) return text(number_text(value));
   auto n = static_cast<std::uint64_t>(std::fabs(value));
@@ -411,8 +411,31 @@ Value join(Evaluator&, Arguments& a, const Value&) {
 Value encode64(Evaluator&, Arguments& a, const Value&) { return at(a, 0).undefined() ? Value() : text(base64_encode(a[0].text())); }
 Value decode64(Evaluator&, Arguments& a, const Value&) {
   if (at(a, 0).undefined()) return {};
-  auto bytes = base64_decode(a[0].text());
-  return text(bytes && is_utf8(*bytes) ? *std::move(bytes) : "");
+  // Padding may be missing, and what is no letter of the alphabet is passed over.
+  std::string letters;
+  for (const char c : a[0].text()) {
+    if (c == '=') break;
+    if (c == '-' || c == '_')
+      letters += c == '-' ? '+' : '/';
+    else if (std::isalnum(static_cast<unsigned char>(c)) || c == '+' || c == '/')
+      letters += c;
+  }
+  if (letters.size() % 4 == 1) letters.pop_back();
+  letters.append((4 - letters.size() % 4) % 4, '=');
+  const auto bytes = base64_decode(letters);
+  if (!bytes) return text("");
+  if (is_utf8(*bytes)) return text(*bytes);
+  std::string latin;  // bytes that are no UTF-8 are a character each
+  for (const char c : *bytes) {
+    const auto u = static_cast<unsigned char>(c);
+    if (u < 0x80) {
+      latin += c;
+    } else {
+      latin += static_cast<char>(0xc0 | (u >> 6));
+      latin += static_cast<char>(0x80 | (u & 0x3f));
+    }
+  }
+  return text(std::move(latin));
 }
 std::string encode_url(std::string_view s, std::string_view kept) {
   std::string out;
@@ -522,7 +545,9 @@ Value append(Evaluator& e, Arguments& a, const Value&) {
   const Value& y = at(a, 1);
   if (x.undefined()) return y;
   if (y.undefined()) return x;
-  return e.append(x, y);
+  Value out = e.append(x, y);
+  if (out.list()) out.list()->sequence = false;  // what it makes is an array, of one item too
+  return out;
 }
 Value reverse(Evaluator& e, Arguments& a, const Value&) {
   if (at(a, 0).undefined()) return {};
@@ -618,6 +643,10 @@ Value spread(Evaluator& e, Arguments& a, const Value&) {
   if (!v.is_array() && !v.is_object()) return v;
   auto out = e.sequence();
   const auto one = [&](const Value& item) {
+    if (item.is_array()) {
+      for (std::size_t i = 0; i < item.size(); ++i) out->push(item.item(i));
+      return;
+    }
     if (!item.is_object()) return out->push(item);
     item.each_member([&](const std::string& key, const Value& value) { out->push(Value(Json::object({{key, e.to_json(value)}}))); });
   };
