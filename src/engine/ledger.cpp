@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/crash_point.hpp"
+#include "store/overlay.hpp"
 
 namespace snapward::engine {
 
@@ -66,35 +67,15 @@ std::optional<std::string> Ledger::get(std::string_view table, std::string_view 
 }
 
 std::vector<store::Row> Ledger::scan(std::string_view table, store::Range range) {
-  // Pending writes can hide rows of the store, so read enough to fill the limit all the same.
-  std::map<std::string, store::Bytes> pending;
+  store::NewerRows pending;
   for (const Group* group : {&flying_, &gathering_})
     for (auto at = group->writes.lower_bound(Key{table, range.from}); at != group->writes.end() && at->first.first == table; ++at) {
       if (!range.to.empty() && at->first.second >= range.to) break;
       pending.insert_or_assign(at->first.second, at->second);
     }
-  store::Range wider = range;
-  if (wider.limit < static_cast<std::size_t>(-1) - pending.size()) wider.limit += pending.size();
-  auto rows = store_.scan(table, wider);
+  auto rows = store_.scan(table, store::widened(range, pending));
   if (!rows) stop_unreadable(rows.error());
-  if (pending.empty()) return *std::move(rows);
-  std::map<std::string, std::string> merged;
-  for (auto& row : *rows) merged.insert_or_assign(std::move(row.key), std::move(row.value));
-  for (auto& [key, value] : pending) {
-    if (value)
-      merged.insert_or_assign(key, *value);
-    else
-      merged.erase(key);
-  }
-  std::vector<store::Row> out;
-  const auto take = [&](auto first, const auto& last) {
-    for (; first != last && out.size() < range.limit; ++first) out.push_back({first->first, first->second});
-  };
-  if (range.newest_first)
-    take(merged.rbegin(), merged.rend());
-  else
-    take(merged.begin(), merged.end());
-  return out;
+  return store::lay_over(*std::move(rows), pending, range);
 }
 
 void Ledger::after_commit(Loop::Work work) { gathering_.waiting.push_back(std::move(work)); }

@@ -8,6 +8,9 @@
 #include <filesystem>
 #include <memory>
 
+#include "store/journal.hpp"
+#include "store/row_file.hpp"
+
 namespace snapward::store {
 
 namespace fs = std::filesystem;
@@ -73,6 +76,18 @@ Result<void> settle(const std::string& partial, const std::string& path) {
   return sync(parent);
 }
 
+// The rows as they stand in the table, and on top what is in the journal only.
+Result<void> copy_of(sqlite3* db, const std::string& source, const char* copy, const std::string& folder, const std::string& to) {
+  if (const auto copied = ask(db, source, copy); !copied) return std::unexpected(copied.error());
+  RowFile rows;
+  if (auto opened = rows.open(to); !opened) return opened;
+  const auto left = Journal::read(folder, rows.applied());
+  if (!left) return std::unexpected(left.error());
+  for (const Journal::Group& group : *left)
+    if (auto applied = rows.apply(RowFile::changes(group.writes), group.number); !applied) return applied;
+  return rows.settle();
+}
+
 }  // namespace
 
 Result<BackupInfo> back_up(const std::string& folder, const std::string& file) {
@@ -88,9 +103,12 @@ Result<BackupInfo> back_up(const std::string& folder, const std::string& file) {
     for (const char c : partial) out += c == '\'' ? "''" : std::string(1, c);
     return out;
   }();
-  if (const auto copied = ask(db->get(), source, fmt::format("VACUUM INTO '{}'", quoted).c_str()); !copied) {
+  for (int tries = 5;; --tries) {
+    auto copied = copy_of(db->get(), source, fmt::format("VACUUM INTO '{}'", quoted).c_str(), folder, partial);
+    if (copied) break;
     fs::remove(partial, ignored);
-    return std::unexpected(copied.error());
+    // A server at work may have gone on in the journal between the copy of the rows and this look at it.
+    if (copied.error().code != ErrorCode::corrupt || tries == 1) return std::unexpected(copied.error());
   }
   const auto info = check(partial);
   if (!info) return info;
@@ -109,6 +127,7 @@ Result<BackupInfo> restore(const std::string& file, const std::string& folder) {
   fs::create_directories(folder, error);
   if (!error) fs::copy_file(file, partial, fs::copy_options::overwrite_existing, error);
   if (error) return fail(ErrorCode::unavailable, fmt::format("the backup cannot be copied to '{}': {}", folder, error.message()));
+  Journal::remove(folder);  // of a state that was moved away
   if (const auto settled = settle(partial, target); !settled) return std::unexpected(settled.error());
   return info;
 }

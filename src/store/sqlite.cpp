@@ -1,64 +1,50 @@
-// SQLite behind Store. One writing and one reading connection to a database in WAL mode with synchronous=FULL: a commit is on stable
-// storage when it returns, and readers never wait for it.
+// The Store of one data folder. A commit goes into the journal and is durable there; a thread of the store's own takes what has gathered
+// into the table of rows, many groups at a time. Reads see both.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-#include <sqlite3.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <map>
 #include <mutex>
+#include <thread>
 
-#include "base/crash_point.hpp"
-#include "store/packing.hpp"
+#include "store/journal.hpp"
+#include "store/overlay.hpp"
+#include "store/row_file.hpp"
 #include "store/store.hpp"
 
 namespace snapward::store {
 
 namespace {
 
-// 2: values are packed. 3: a table with an index beside it. Keys come in any order; with the values in the index's own tree each put
-// split pages of values, now those are appended one after the other and only small entries go to scattered places.
-constexpr int kVersion = 3;
-constexpr const char* kTable =
-    "CREATE TABLE IF NOT EXISTS rows (tbl BLOB NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (tbl, key))";
+using Key = std::pair<std::string, std::string>;  // table, key
 
-// Free pages are given back when they are a quarter of the file, and at least so many; some after each commit.
-constexpr std::int64_t kFewFreePages = 2048, kCommitsBetweenLooks = 64;
-
-struct CloseDb {
-  void operator()(sqlite3* db) const { sqlite3_close_v2(db); }
-};
-struct FinalizeStatement {
-  void operator()(sqlite3_stmt* s) const { sqlite3_finalize(s); }
-};
-using Db = std::unique_ptr<sqlite3, CloseDb>;
-using Statement = std::unique_ptr<sqlite3_stmt, FinalizeStatement>;
-
-// Resets a statement when its use ends, so that it holds no lock.
-struct Use {
-  sqlite3_stmt* s;
-  explicit Use(const Statement& statement) : s(statement.get()) {}
-  Use(const Use&) = delete;
-  Use& operator=(const Use&) = delete;
-  ~Use() {
-    sqlite3_reset(s);
-    sqlite3_clear_bindings(s);
-  }
-  void bind(int at, std::string_view bytes) const {
-    // An empty value is a value, not NULL.
-    sqlite3_bind_blob(s, at, bytes.empty() ? "" : bytes.data(), static_cast<int>(bytes.size()), SQLITE_STATIC);
-  }
-  // Valid until the next step.
-  [[nodiscard]] std::string_view bytes(int at) const {
-    const auto* bytes = static_cast<const char*>(sqlite3_column_blob(s, at));
-    return {bytes ? bytes : "", static_cast<std::size_t>(sqlite3_column_bytes(s, at))};
-  }
-};
+// Applied together: what comes within a moment, or so many bytes.
+constexpr auto kMoment = std::chrono::milliseconds(250);
+constexpr std::size_t kEnough = std::size_t{16} << 20;
+// What is on its way into the table is in memory: no more than about so much.
+constexpr std::size_t kMost = std::size_t{128} << 20;
+constexpr auto kBetweenTries = std::chrono::seconds(1);
+// How long a commit waits for room in the journal before it says why there is none.
+constexpr auto kPatience = std::chrono::seconds(10);
 
 class SqliteStore final : public Store {
  public:
   ~SqliteStore() override {
+    if (applier_.joinable()) {
+      {
+        const std::lock_guard lock(mutex_);
+        closing_ = true;
+      }
+      wake_.notify_one();
+      applier_.join();
+    }
     if (lock_ >= 0) close(lock_);
   }
 
@@ -69,190 +55,144 @@ class SqliteStore final : public Store {
     if (flock(lock_, LOCK_EX | LOCK_NB) != 0)
       return fail(ErrorCode::unavailable,
                   fmt::format("the data folder '{}' is in use by another snapward; stop it, or choose another with --data", folder));
-    path_ = folder + "/snapward.db";
-    if (auto opened = connect(writer_); !opened) return opened;
-    const auto layout = version();
-    if (!layout) return std::unexpected(layout.error());
-    if (*layout > kVersion)
-      return fail(ErrorCode::unavailable, fmt::format("'{}' was written by a newer snapward (layout {}, this one knows {}); use that one",
-                                                      path_, *layout, kVersion));
-    // Both hold for a new file, and for an old one when it is written anew.
-    if (auto made = execute("PRAGMA page_size=8192; PRAGMA auto_vacuum=INCREMENTAL"); !made) return made;
-    if (*layout > 0 && *layout < kVersion)
-      if (auto taken = take_over(*layout); !taken) return taken;
-    // A long log, because moving it into the file costs as much as writing it: 64 MiB.
-    if (auto made = execute("PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=8192; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536");
-        !made)
-      return made;
-    if (auto made = execute(kTable); !made) return made;
-    if (*layout == 0)
-      if (auto made = execute(fmt::format("PRAGMA user_version={}", kVersion).c_str()); !made) return made;
-    if (auto opened = connect(reader_); !opened) return opened;
-    if (auto prepared = prepare_writer(); !prepared) return prepared;
-    return prepare_reader();
+    if (auto opened = rows_.open(folder + "/snapward.db"); !opened) return opened;
+    const auto left = Journal::read(folder, rows_.applied());
+    if (!left) return std::unexpected(left.error());
+    for (const Journal::Group& group : *left)
+      if (auto applied = rows_.apply(RowFile::changes(group.writes), group.number); !applied) return applied;
+    if (auto settled = rows_.settle(); !settled) return settled;
+    last_ = applied_ = settled_ = rows_.applied();
+    if (auto opened = journal_.open(folder, last_ + 1); !opened) return opened;
+    applier_ = std::thread([this] { apply_groups(); });
+    return {};
   }
 
   Result<void> commit(const std::vector<Write>& writes) override {
-    if (auto begun = execute("BEGIN IMMEDIATE"); !begun) return begun;
+    if (auto room = make_room(); !room) return room;
+    const std::uint64_t number = journal_.next();
+    if (auto kept = journal_.append(writes); !kept) return kept;
+    const std::lock_guard lock(mutex_);
     for (const Write& w : writes) {
-      const Use use(w.value ? put_ : erase_);
-      use.bind(1, w.table);
-      use.bind(2, w.key);
-      if (w.value) use.bind(3, packer_.pack(*w.value));
-      if (sqlite3_step(use.s) != SQLITE_DONE) {
-        auto problem = error(writer_, "cannot write");
-        sqlite3_exec(writer_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
-        return problem;
-      }
+      newer_.insert_or_assign(Key{w.table, w.key}, Newer{w.value, number});
+      gathered_ += w.value ? w.value->size() : 0;
     }
-    crash_point("committing");
-    auto done = execute("COMMIT");
-    if (!done) sqlite3_exec(writer_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
-    if (done) shrink();
-    return done;
+    const bool first = last_ == applied_;
+    last_ = number;
+    if (first || gathered_ >= kEnough) wake_.notify_one();
+    return {};
   }
 
   Result<std::optional<std::string>> get(std::string_view table, std::string_view key) override {
-    const Use use(get_);
-    use.bind(1, table);
-    use.bind(2, key);
-    const int rc = sqlite3_step(use.s);
-    if (rc == SQLITE_ROW) {
-      auto value = unpacker_.unpack(use.bytes(0));
-      if (!value) return damaged(table, key);
-      return std::optional(*std::move(value));
+    {
+      const std::lock_guard lock(mutex_);
+      if (const auto found = newer_.find(Key{table, key}); found != newer_.end())
+        return found->second.value ? std::optional(*found->second.value) : std::nullopt;
     }
-    if (rc == SQLITE_DONE) return std::optional<std::string>();
-    return error(reader_, "cannot read");
+    return rows_.get(table, key);
   }
 
   Result<std::vector<Row>> scan(std::string_view table, const Range& range) override {
-    const Use use(range.newest_first ? (range.to.empty() ? down_open_ : down_) : (range.to.empty() ? up_open_ : up_));
-    use.bind(1, table);
-    use.bind(2, range.from);
-    if (!range.to.empty()) use.bind(3, range.to);
-    std::vector<Row> out;
-    while (out.size() < range.limit) {
-      const int rc = sqlite3_step(use.s);
-      if (rc == SQLITE_DONE) break;
-      if (rc != SQLITE_ROW) return error(reader_, "cannot read");
-      auto value = unpacker_.unpack(use.bytes(1));
-      if (!value) return damaged(table, use.bytes(0));
-      out.push_back({std::string(use.bytes(0)), *std::move(value)});
+    NewerRows newer;
+    {
+      const std::lock_guard lock(mutex_);
+      for (auto at = newer_.lower_bound(Key{table, range.from}); at != newer_.end() && at->first.first == table; ++at) {
+        if (!range.to.empty() && at->first.second >= range.to) break;
+        newer.emplace_hint(newer.end(), at->first.second, at->second.value);
+      }
     }
-    return out;
+    auto rows = rows_.scan(table, widened(range, newer));
+    if (!rows) return rows;
+    return lay_over(*std::move(rows), newer, range);
   }
 
  private:
-  std::unexpected<Error> error(const Db& db, std::string_view what) const {
-    const int code = sqlite3_errcode(db.get()) & 0xFF;
-    const bool corrupt = code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
-    const char* advice = corrupt               ? "the file is damaged: restore it from a backup"
-                         : code == SQLITE_FULL ? "the disk is full: free some space, work goes on by itself"
-                                               : "check the disk and its permissions";
-    return fail(corrupt ? ErrorCode::corrupt : ErrorCode::unavailable,
-                fmt::format("{} '{}': {}; {}", what, path_, sqlite3_errmsg(db.get()), advice));
-  }
+  struct Newer {
+    Bytes value;  // null: erased
+    std::uint64_t group;
+  };
 
-  Result<void> connect(Db& db) {
-    sqlite3* raw = nullptr;
-    const int rc = sqlite3_open_v2(path_.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
-    db.reset(raw);
-    if (rc != SQLITE_OK) return error(db, "cannot open");
-    sqlite3_busy_timeout(raw, 5000);
+  // Before a group is appended: when the journal's file has had its share, goes on in the other one, once all that stands there is in the
+  // table for good. Waits as well while too much is on its way into the table.
+  Result<void> make_room() {
+    std::unique_lock lock(mutex_);
+    const auto wait_until = [&](auto&& ready) -> Result<void> {
+      wake_.notify_one();
+      if (room_.wait_for(lock, kPatience, ready)) return {};
+      return fail(ErrorCode::unavailable, trouble_.empty() ? "moving the journal into the table of rows takes long" : trouble_);
+    };
+    if (gathered_ > kMost)
+      if (auto waited = wait_until([this] { return gathered_ <= kMost; }); !waited) return waited;
+    if (!journal_.full()) return {};
+    wanted_ = std::max(wanted_, journal_.last_of_other());
+    if (auto waited = wait_until([this] { return settled_ >= journal_.last_of_other(); }); !waited) return waited;
+    journal_.turn();
+    wanted_ = std::max(wanted_, journal_.last_of_other());  // the file just filled is to be moved while this one fills
+    wake_.notify_one();
     return {};
   }
 
-  Result<std::int64_t> number(const char* pragma) {
-    sqlite3_stmt* raw = nullptr;
-    if (sqlite3_prepare_v2(writer_.get(), pragma, -1, &raw, nullptr) != SQLITE_OK) return error(writer_, "cannot read");
-    const Statement statement(raw);
-    if (sqlite3_step(raw) != SQLITE_ROW) return error(writer_, "cannot read");
-    return sqlite3_column_int64(raw, 0);
-  }
-  // The layout's version stands in the file; 0: a new one.
-  Result<std::int64_t> version() { return number("PRAGMA user_version"); }
-
-  // Writes an older file anew. Killed on the way, it is done again: the version changes last.
-  Result<void> take_over(std::int64_t layout) {
-    spdlog::info("'{}' has an older layout: it is written anew, which needs its size in free space and takes as long as copying it", path_);
-    if (auto ready = execute("PRAGMA journal_mode=DELETE"); !ready) return ready;
-    if (layout == 1)
-      if (auto packed = pack_look_alikes(); !packed) return packed;
-    const std::string move = fmt::format(
-        "BEGIN IMMEDIATE; ALTER TABLE rows RENAME TO former; {}; INSERT INTO rows SELECT * FROM former; DROP TABLE former; COMMIT", kTable);
-    if (auto moved = execute(move.c_str()); !moved) {
-      sqlite3_exec(writer_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
-      return moved;
+  void apply_groups() {
+    // Nobody waits for this thread, as long as there is room: those who answer go first.
+    setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), 10);
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      wake_.wait(lock, [this] { return closing_ || applied_ < last_ || settled_ < wanted_; });
+      if (!closing_ && settled_ >= wanted_)
+        wake_.wait_for(lock, kMoment, [this] { return closing_ || gathered_ >= kEnough || settled_ < wanted_; });
+      // Each row once, as its last write has it. Keys stay where they are: only this thread erases them.
+      const std::uint64_t through = last_;
+      bool settle = settled_ < wanted_;
+      std::vector<RowFile::Change> changes;
+      changes.reserve(newer_.size());
+      for (const auto& [key, newer] : newer_) changes.push_back({key.first, key.second, newer.value});
+      gathered_ = 0;
+      lock.unlock();
+      bool good = applied_ == through || attempt([&] { return rows_.apply(changes, through); });
+      if (good && (settle || rows_.log_is_long())) {
+        settle = true;
+        good = attempt([this] { return rows_.settle(); });
+      }
+      lock.lock();
+      if (!good) return;  // closing: what could not be applied stays in the journal
+      std::erase_if(newer_, [&](const auto& entry) { return entry.second.group <= through; });
+      applied_ = through;
+      if (settle) settled_ = through;
+      room_.notify_all();
+      if (closing_ && applied_ == last_) return;
     }
-    return execute(fmt::format("VACUUM; PRAGMA user_version={}", kVersion).c_str());
   }
 
-  // So that a file that was large once need not stay so. A failure here fails nothing: it is tried again.
-  void shrink() {
-    if (!shrinking_ && ++commits_ % kCommitsBetweenLooks != 0) return;
-    const auto free = number("PRAGMA freelist_count"), all = number("PRAGMA page_count");
-    shrinking_ = free && all && *free > kFewFreePages && *free > *all / 4;
-    if (shrinking_) sqlite3_exec(writer_.get(), "PRAGMA incremental_vacuum(256)", nullptr, nullptr, nullptr);
-  }
-
-  // Layout 1 kept every value as it was: those that begin as packed ones do are packed now.
-  Result<void> pack_look_alikes() {
-    sqlite3_stmt* raw = nullptr;
-    if (sqlite3_prepare_v2(writer_.get(), "SELECT tbl, key, value FROM rows WHERE substr(value, 1, 4) = x'28B52FFD'", -1, &raw, nullptr) !=
-        SQLITE_OK)
-      return error(writer_, "cannot read");
-    const Statement statement(raw);
-    std::vector<Write> writes;
-    for (const Use use(statement); sqlite3_step(raw) == SQLITE_ROW;)
-      writes.emplace_back(std::string(use.bytes(0)), std::string(use.bytes(1)), std::string(use.bytes(2)));
-    if (writes.empty()) return {};
-    if (auto prepared = prepare_writer(); !prepared) return prepared;
-    return commit(writes);
-  }
-
-  std::unexpected<Error> damaged(std::string_view table, std::string_view key) const {
-    return fail(ErrorCode::corrupt,
-                fmt::format("cannot read '{}': the row '{}' of {} is damaged; restore the file from a backup", path_, key, table));
-  }
-
-  Result<void> execute(const char* sql) {
-    if (sqlite3_exec(writer_.get(), sql, nullptr, nullptr, nullptr) != SQLITE_OK) return error(writer_, "cannot write");
-    return {};
-  }
-
-  using Prepared = std::tuple<Db*, Statement*, const char*>;
-  Result<void> prepare_writer() {
-    return prepare({{&writer_, &put_, "INSERT INTO rows VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value"},
-                    {&writer_, &erase_, "DELETE FROM rows WHERE tbl = ?1 AND key = ?2"}});
-  }
-  Result<void> prepare_reader() {
-    return prepare({
-        {&reader_, &get_, "SELECT value FROM rows WHERE tbl = ?1 AND key = ?2"},
-        {&reader_, &up_, "SELECT key, value FROM rows WHERE tbl = ?1 AND key >= ?2 AND key < ?3 ORDER BY key"},
-        {&reader_, &up_open_, "SELECT key, value FROM rows WHERE tbl = ?1 AND key >= ?2 ORDER BY key"},
-        {&reader_, &down_, "SELECT key, value FROM rows WHERE tbl = ?1 AND key >= ?2 AND key < ?3 ORDER BY key DESC"},
-        {&reader_, &down_open_, "SELECT key, value FROM rows WHERE tbl = ?1 AND key >= ?2 ORDER BY key DESC"},
-    });
-  }
-  Result<void> prepare(std::initializer_list<Prepared> all) {
-    for (const auto& [db, statement, sql] : all) {
-      sqlite3_stmt* raw = nullptr;
-      if (sqlite3_prepare_v3(db->get(), sql, -1, SQLITE_PREPARE_PERSISTENT, &raw, nullptr) != SQLITE_OK)
-        return error(*db, "cannot prepare");
-      statement->reset(raw);
+  // Until it succeeds; false: the store is closing.
+  bool attempt(const std::function<Result<void>()>& work) {
+    for (;;) {
+      const auto done = work();
+      std::unique_lock lock(mutex_);
+      if (done) {
+        if (!std::exchange(trouble_, {}).empty()) spdlog::info("the journal is moved into the table of rows again");
+        return true;
+      }
+      if (trouble_.empty())
+        spdlog::error("the journal cannot be moved into the table of rows, it is tried again: {}", done.error().message);
+      trouble_ = done.error().message;
+      if (wake_.wait_for(lock, kBetweenTries, [this] { return closing_; })) return false;
     }
-    return {};
   }
 
-  std::string path_;
-  std::int64_t commits_ = 0;
-  bool shrinking_ = false;
-  Packer packer_;      // of the committing thread
-  Unpacker unpacker_;  // of the reading one
   int lock_ = -1;
-  Db writer_, reader_;  // before the statements: those go first
-  Statement put_, erase_, get_, up_, up_open_, down_, down_open_;
+  RowFile rows_;     // applied to by the applier, read by the reading thread
+  Journal journal_;  // of the committing thread
+
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable wake_, room_;
+  std::map<Key, Newer> newer_;  // not in the table yet
+  std::size_t gathered_ = 0;    // bytes of values since the applier took what there was
+  std::uint64_t last_ = 0;      // the newest group in the journal;
+  std::uint64_t applied_ = 0;   // groups up to this one are in the table,
+  std::uint64_t settled_ = 0;   // up to this one for good,
+  std::uint64_t wanted_ = 0;    // and are to be so up to this one
+  std::string trouble_;         // why applying fails, while it does
+  bool closing_ = false;
+  std::thread applier_;
 };
 
 }  // namespace

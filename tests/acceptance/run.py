@@ -442,11 +442,9 @@ def a_killed_server_goes_on(data):
 def a_full_disk(data):
     print("a full disk")
 
-    def limit():  # a file larger than this is refused, as by a disk without room
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
-
-    server = Server("--data", data, "--no-workflows", preexec_fn=limit)
+    server = Server("--data", data, "--no-workflows", preexec_fn=lambda: signal.signal(signal.SIGXFSZ, signal.SIG_IGN))
+    # From now on writing beyond the first MiB of a file is refused, as by a disk without room.
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
     sqs = client("sqs", server.url)
     queue = sqs.create_queue(QueueName="q")["QueueUrl"]
     acknowledged = []

@@ -33,7 +33,7 @@ import threading
 import time
 import urllib.parse
 
-LABELS = ["decided", "committing", "committed", "performing", "performed", "delivering", "delivered", "answering"]
+LABELS = ["decided", "committing", "committed", "applying", "performing", "performed", "delivering", "delivered", "answering"]
 ACCOUNT, PRIMARY, DR = "000000000000", "us-west-2", "us-east-2"
 RETENTION, VOLUMES = 5, 3
 

@@ -1,0 +1,273 @@
+#include "store/row_file.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sqlite3.h>
+#include <unistd.h>
+
+#include "base/crash_point.hpp"
+
+namespace snapward::store {
+
+namespace {
+
+// 2: values are packed. 3: a table with an index beside it. Keys come in any order; with the values in the index's own tree each put
+// split pages of values, now those are appended one after the other and only small entries go to scattered places. 4: what is new
+// stands in the journal first.
+constexpr int kVersion = 4, kSameTable = 3;
+constexpr const char* kTable =
+    "CREATE TABLE IF NOT EXISTS rows (tbl BLOB NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (tbl, key))";
+constexpr const char* kProgress =
+    "CREATE TABLE IF NOT EXISTS progress (id INTEGER PRIMARY KEY CHECK (id = 0), applied INTEGER NOT NULL);"
+    "INSERT OR IGNORE INTO progress VALUES (0, 0)";
+
+// Free pages are given back when they are a quarter of the file, and at least so many; so many after each application.
+constexpr std::int64_t kFewFreePages = 2048, kGivenBack = 4096;
+
+}  // namespace
+
+void RowFile::CloseDb::operator()(sqlite3* db) const { sqlite3_close_v2(db); }
+void RowFile::FinalizeStatement::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
+
+// Resets a statement when its use ends, so that it holds no lock.
+struct RowFile::Use {
+  sqlite3_stmt* s;
+  explicit Use(const Statement& statement) : s(statement.get()) {}
+  Use(const Use&) = delete;
+  Use& operator=(const Use&) = delete;
+  ~Use() {
+    sqlite3_reset(s);
+    sqlite3_clear_bindings(s);
+  }
+  void bind(int at, std::string_view bytes) const {
+    // An empty value is a value, not NULL.
+    sqlite3_bind_blob(s, at, bytes.empty() ? "" : bytes.data(), static_cast<int>(bytes.size()), SQLITE_STATIC);
+  }
+  // Valid until the next step.
+  [[nodiscard]] std::string_view bytes(int at) const {
+    const auto* bytes = static_cast<const char*>(sqlite3_column_blob(s, at));
+    return {bytes ? bytes : "", static_cast<std::size_t>(sqlite3_column_bytes(s, at))};
+  }
+};
+
+Result<void> RowFile::open(const std::string& path) {
+  path_ = path;
+  if (auto opened = connect(writer_); !opened) return opened;
+  const auto layout = number("PRAGMA user_version");  // 0: a new file
+  if (!layout) return std::unexpected(layout.error());
+  if (*layout > kVersion)
+    return fail(ErrorCode::unavailable,
+                fmt::format("'{}' was written by a newer snapward (layout {}, this one knows {}); use that one", path_, *layout, kVersion));
+  // Both hold for a new file, and for an old one when it is written anew.
+  if (auto made = execute("PRAGMA page_size=8192; PRAGMA auto_vacuum=INCREMENTAL"); !made) return made;
+  if (*layout > 0 && *layout < kSameTable)
+    if (auto taken = take_over(*layout); !taken) return taken;
+  // SQLite flushes when it is settled, not before: until then the journal has what is new.
+  if (auto made = execute("PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-65536");
+      !made)
+    return made;
+  if (auto made = execute(kTable); !made) return made;
+  if (auto made = execute(kProgress); !made) return made;
+  if (*layout < kVersion)
+    if (auto made = execute(fmt::format("PRAGMA user_version={}", kVersion).c_str()); !made) return made;
+  sqlite3_wal_hook(
+      writer_.get(),
+      [](void* self, sqlite3*, const char*, int pages) {
+        static_cast<RowFile*>(self)->log_pages_ = pages;
+        return SQLITE_OK;
+      },
+      this);
+  const auto applied = number("SELECT applied FROM progress");
+  if (!applied) return std::unexpected(applied.error());
+  applied_ = static_cast<std::uint64_t>(*applied);
+  if (auto opened = connect(reader_); !opened) return opened;
+  if (auto prepared = prepare_writer(); !prepared) return prepared;
+  return prepare_reader();
+}
+
+std::vector<RowFile::Change> RowFile::changes(const std::vector<Write>& writes) {
+  std::vector<Change> out;
+  out.reserve(writes.size());
+  for (const Write& w : writes) out.push_back({w.table, w.key, w.value});
+  return out;
+}
+
+Result<void> RowFile::apply(const std::vector<Change>& changes, std::uint64_t through) {
+  const auto undo = [&](std::unexpected<Error> problem) {
+    sqlite3_exec(writer_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
+    return problem;
+  };
+  if (auto begun = execute("BEGIN IMMEDIATE"); !begun) return begun;
+  for (const Change& c : changes) {
+    const Use use(c.value ? put_ : erase_);
+    use.bind(1, c.table);
+    use.bind(2, c.key);
+    if (c.value) use.bind(3, packer_.pack(*c.value));
+    if (sqlite3_step(use.s) != SQLITE_DONE) return undo(error(writer_, "cannot write"));
+  }
+  {
+    const Use use(through_);
+    sqlite3_bind_int64(use.s, 1, static_cast<std::int64_t>(through));
+    if (sqlite3_step(use.s) != SQLITE_DONE) return undo(error(writer_, "cannot write"));
+  }
+  crash_point("applying");
+  if (auto done = execute("COMMIT"); !done) return undo(std::unexpected(done.error()));
+  applied_ = through;
+  shrink();
+  return {};
+}
+
+// A log that has been flushed is as good as the file: SQLite reads both. Moving it into the file can wait for readers, so nobody waits for
+// that: a long backup holds no commit up.
+Result<void> RowFile::settle() {
+  if (log_is_long()) {
+    int in_log = 0, moved = 0;
+    const int rc = sqlite3_wal_checkpoint_v2(writer_.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &in_log, &moved);
+    if (rc != SQLITE_OK && rc != SQLITE_BUSY) return error(writer_, "cannot write");
+    if (rc == SQLITE_OK && in_log == moved) log_pages_ = 0;
+  }
+  const std::string log = path_ + "-wal";
+  const int descriptor = ::open(log.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool good = descriptor >= 0 ? ::fdatasync(descriptor) == 0 : errno == ENOENT;
+  const int problem = errno;
+  if (descriptor >= 0) ::close(descriptor);
+  if (good) return {};
+  return fail(ErrorCode::unavailable, fmt::format("'{}' cannot be written to the disk: {}", log, strerror(problem)));
+}
+
+Result<std::optional<std::string>> RowFile::get(std::string_view table, std::string_view key) {
+  const Use use(get_);
+  use.bind(1, table);
+  use.bind(2, key);
+  const int rc = sqlite3_step(use.s);
+  if (rc == SQLITE_ROW) {
+    auto value = unpacker_.unpack(use.bytes(0));
+    if (!value) return damaged(table, key);
+    return std::optional(*std::move(value));
+  }
+  if (rc == SQLITE_DONE) return std::optional<std::string>();
+  return error(reader_, "cannot read");
+}
+
+Result<std::vector<Row>> RowFile::scan(std::string_view table, const Range& range) {
+  const Use use(range.newest_first ? (range.to.empty() ? down_open_ : down_) : (range.to.empty() ? up_open_ : up_));
+  use.bind(1, table);
+  use.bind(2, range.from);
+  if (!range.to.empty()) use.bind(3, range.to);
+  std::vector<Row> out;
+  while (out.size() < range.limit) {
+    const int rc = sqlite3_step(use.s);
+    if (rc == SQLITE_DONE) break;
+    if (rc != SQLITE_ROW) return error(reader_, "cannot read");
+    auto value = unpacker_.unpack(use.bytes(1));
+    if (!value) return damaged(table, use.bytes(0));
+    out.push_back({std::string(use.bytes(0)), *std::move(value)});
+  }
+  return out;
+}
+
+std::unexpected<Error> RowFile::error(const Db& db, std::string_view what) const {
+  const int code = sqlite3_errcode(db.get()) & 0xFF;
+  const bool corrupt = code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
+  const char* advice = corrupt               ? "the file is damaged: restore it from a backup"
+                       : code == SQLITE_FULL ? "the disk is full: free some space, work goes on by itself"
+                                             : "check the disk and its permissions";
+  return fail(corrupt ? ErrorCode::corrupt : ErrorCode::unavailable,
+              fmt::format("{} '{}': {}; {}", what, path_, sqlite3_errmsg(db.get()), advice));
+}
+
+Result<void> RowFile::connect(Db& db) {
+  sqlite3* raw = nullptr;
+  const int rc = sqlite3_open_v2(path_.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+  db.reset(raw);
+  if (rc != SQLITE_OK) return error(db, "cannot open");
+  sqlite3_busy_timeout(raw, 5000);
+  return {};
+}
+
+Result<std::int64_t> RowFile::number(const char* query) {
+  sqlite3_stmt* raw = nullptr;
+  if (sqlite3_prepare_v2(writer_.get(), query, -1, &raw, nullptr) != SQLITE_OK) return error(writer_, "cannot read");
+  const Statement statement(raw);
+  if (sqlite3_step(raw) != SQLITE_ROW) return error(writer_, "cannot read");
+  return sqlite3_column_int64(raw, 0);
+}
+// Writes an older file anew. Killed on the way, it is done again: the version changes last.
+Result<void> RowFile::take_over(std::int64_t layout) {
+  spdlog::info("'{}' has an older layout: it is written anew, which needs its size in free space and takes as long as copying it", path_);
+  if (auto ready = execute("PRAGMA journal_mode=DELETE"); !ready) return ready;
+  if (layout == 1)
+    if (auto packed = pack_look_alikes(); !packed) return packed;
+  const std::string move = fmt::format(
+      "BEGIN IMMEDIATE; ALTER TABLE rows RENAME TO former; {}; INSERT INTO rows SELECT * FROM former; DROP TABLE former; COMMIT", kTable);
+  if (auto moved = execute(move.c_str()); !moved) {
+    sqlite3_exec(writer_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
+    return moved;
+  }
+  return execute(fmt::format("VACUUM; PRAGMA user_version={}", kSameTable).c_str());
+}
+
+// So that a file that was large once need not stay so. A failure here fails nothing: it is tried again.
+void RowFile::shrink() {
+  const auto free = number("PRAGMA freelist_count"), all = number("PRAGMA page_count");
+  if (free && all && *free > kFewFreePages && *free > *all / 4)
+    sqlite3_exec(writer_.get(), fmt::format("PRAGMA incremental_vacuum({})", kGivenBack).c_str(), nullptr, nullptr, nullptr);
+}
+
+// Layout 1 kept every value as it was: those that begin as packed ones do are packed now, and it is layout 2.
+Result<void> RowFile::pack_look_alikes() {
+  Statement all, set;
+  if (auto prepared = prepare({{&writer_, &all, "SELECT tbl, key, value FROM rows WHERE substr(value, 1, 4) = x'28B52FFD'"},
+                               {&writer_, &set, "UPDATE rows SET value = ?3 WHERE tbl = ?1 AND key = ?2"}});
+      !prepared)
+    return prepared;
+  std::vector<Write> writes;
+  for (const Use use(all); sqlite3_step(use.s) == SQLITE_ROW;)
+    writes.emplace_back(std::string(use.bytes(0)), std::string(use.bytes(1)), std::string(use.bytes(2)));
+  if (auto begun = execute("BEGIN IMMEDIATE"); !begun) return begun;
+  Packer packer;
+  for (const Write& w : writes) {
+    const Use use(set);
+    use.bind(1, w.table);
+    use.bind(2, w.key);
+    use.bind(3, packer.pack(*w.value));
+    if (sqlite3_step(use.s) != SQLITE_DONE) return error(writer_, "cannot write");
+  }
+  return execute("PRAGMA user_version=2; COMMIT");
+}
+
+std::unexpected<Error> RowFile::damaged(std::string_view table, std::string_view key) const {
+  return fail(ErrorCode::corrupt,
+              fmt::format("cannot read '{}': the row '{}' of {} is damaged; restore the file from a backup", path_, key, table));
+}
+
+Result<void> RowFile::execute(const char* sql) {
+  if (sqlite3_exec(writer_.get(), sql, nullptr, nullptr, nullptr) != SQLITE_OK) return error(writer_, "cannot write");
+  return {};
+}
+
+Result<void> RowFile::prepare_writer() {
+  return prepare({{&writer_, &put_, "INSERT INTO rows VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value"},
+                  {&writer_, &erase_, "DELETE FROM rows WHERE tbl = ?1 AND key = ?2"},
+                  {&writer_, &through_, "UPDATE progress SET applied = ?1"}});
+}
+Result<void> RowFile::prepare_reader() {
+  return prepare({
+      {&reader_, &get_, "SELECT value FROM rows WHERE tbl = ?1 AND key = ?2"},
+      {&reader_, &up_, "SELECT key, value FROM rows WHERE tbl = ?1 AND key >= ?2 AND key < ?3 ORDER BY key"},
+      {&reader_, &up_open_, "SELECT key, value FROM rows WHERE tbl = ?1 AND key >= ?2 ORDER BY key"},
+      {&reader_, &down_, "SELECT key, value FROM rows WHERE tbl = ?1 AND key >= ?2 AND key < ?3 ORDER BY key DESC"},
+      {&reader_, &down_open_, "SELECT key, value FROM rows WHERE tbl = ?1 AND key >= ?2 ORDER BY key DESC"},
+  });
+}
+Result<void> RowFile::prepare(std::initializer_list<Prepared> all) {
+  for (const auto& [db, statement, sql] : all) {
+    sqlite3_stmt* raw = nullptr;
+    if (sqlite3_prepare_v3(db->get(), sql, -1, SQLITE_PREPARE_PERSISTENT, &raw, nullptr) != SQLITE_OK) return error(*db, "cannot prepare");
+    statement->reset(raw);
+  }
+  return {};
+}
+
+}  // namespace snapward::store

@@ -1,0 +1,72 @@
+// RowFile: the rows of a data folder in SQLite, `snapward.db`, and the number of the last group of writes taken into them. What was
+// applied is whole after any crash, but on stable storage only once settled: until then the journal has it too. One thread applies and
+// settles; one other may read at the same time. Private to store/.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "store/packing.hpp"
+#include "store/store.hpp"
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+namespace snapward::store {
+
+class RowFile {
+ public:
+  // Made when missing; one of an older layout is written anew.
+  Result<void> open(const std::string& path);
+
+  struct Change {
+    std::string_view table, key;
+    Bytes value;  // null: the row is erased
+  };
+  // Views of the writes, which must outlive them.
+  static std::vector<Change> changes(const std::vector<Write>& writes);
+
+  // All or nothing; afterwards applied() is `through`.
+  Result<void> apply(const std::vector<Change>& changes, std::uint64_t through);
+  [[nodiscard]] std::uint64_t applied() const { return applied_; }
+  // What was applied is on stable storage when this returns. Wanted too when SQLite's log is long: it is moved into the file then.
+  Result<void> settle();
+  [[nodiscard]] bool log_is_long() const { return log_pages_ > 8192; }  // 64 MiB
+
+  Result<std::optional<std::string>> get(std::string_view table, std::string_view key);
+  Result<std::vector<Row>> scan(std::string_view table, const Range& range);
+
+ private:
+  struct CloseDb {
+    void operator()(sqlite3* db) const;
+  };
+  struct FinalizeStatement {
+    void operator()(sqlite3_stmt* statement) const;
+  };
+  using Db = std::unique_ptr<sqlite3, CloseDb>;
+  using Statement = std::unique_ptr<sqlite3_stmt, FinalizeStatement>;
+  struct Use;
+
+  std::unexpected<Error> error(const Db& db, std::string_view what) const;
+  [[nodiscard]] std::unexpected<Error> damaged(std::string_view table, std::string_view key) const;
+  Result<void> connect(Db& db);
+  Result<void> execute(const char* sql);
+  Result<std::int64_t> number(const char* query);
+  Result<void> take_over(std::int64_t layout);
+  Result<void> pack_look_alikes();
+  Result<void> prepare_writer();
+  Result<void> prepare_reader();
+  using Prepared = std::tuple<Db*, Statement*, const char*>;
+  Result<void> prepare(std::initializer_list<Prepared> all);
+  void shrink();
+
+  std::string path_;
+  std::uint64_t applied_ = 0;
+  int log_pages_ = 0;
+  Packer packer_;       // of the applying thread
+  Unpacker unpacker_;   // of the reading one
+  Db writer_, reader_;  // before the statements: those go first
+  Statement put_, erase_, through_, get_, up_, up_open_, down_, down_open_;
+};
+
+}  // namespace snapward::store
