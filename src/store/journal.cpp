@@ -56,19 +56,20 @@ std::optional<std::vector<Write>> writes_of(std::string_view packed) {
   std::string unpacked(size, '\0');
   if (ZSTD_decompress(unpacked.data(), size, packed.data(), packed.size()) != size) return std::nullopt;
   std::string_view body = unpacked;
+  bool whole = true;
+  const auto bytes = [&](std::size_t n) {
+    whole = whole && n <= body.size();
+    const std::string_view out = whole ? body.substr(0, n) : std::string_view();
+    body.remove_prefix(out.size());
+    return std::string(out);
+  };
   const auto number = [&] {
     std::uint32_t n = 0;
-    std::memcpy(&n, body.data(), sizeof n);
-    body.remove_prefix(sizeof n);
+    if (const std::string four = bytes(sizeof n); whole) std::memcpy(&n, four.data(), sizeof n);
     return n;
   };
-  const auto bytes = [&](std::uint32_t n) {
-    std::string out(body.substr(0, n));
-    body.remove_prefix(n);
-    return out;
-  };
-  std::vector<Write> out(0, Write("", "", std::nullopt));
-  while (!body.empty()) {
+  std::vector<Write> out;
+  while (whole && !body.empty()) {
     const std::uint32_t table = number(), key = number(), value = number();
     std::string in_table = bytes(table), row_key = bytes(key);
     if (value == kErased)
@@ -76,6 +77,7 @@ std::optional<std::vector<Write>> writes_of(std::string_view packed) {
     else
       out.emplace_back(std::move(in_table), std::move(row_key), bytes(value));
   }
+  if (!whole) return std::nullopt;
   return out;
 }
 
@@ -140,7 +142,11 @@ Result<std::vector<Journal::Group>> Journal::read(const std::string& folder, std
     std::uint64_t last = 0;
     for (auto record = take(left); record && (last == 0 || record->number == last + 1); record = take(left)) {
       last = record->number;
-      if (auto writes = last > after ? writes_of(record->body) : std::nullopt) out.push_back({last, *std::move(writes)});
+      if (last > after) {
+        auto writes = writes_of(record->body);
+        if (!writes) return fail(ErrorCode::corrupt, fmt::format("group {} of the journal in '{}' cannot be read", last, folder));
+        out.push_back({last, *std::move(writes)});
+      }
       left.remove_prefix(sizeof(Header) + record->body.size());
     }
     // Behind the end stand older groups only, or the one that was being written; a newer one means that the file is damaged before it.

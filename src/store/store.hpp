@@ -50,7 +50,7 @@ class Store {
 
 std::unique_ptr<Store> open_memory();
 
-// A file `snapward.db` in an existing folder, made when missing. Refuses a folder that another process holds open.
+// A journal and a file `snapward.db` in an existing folder, made when missing. Refuses a folder that another process holds open.
 Result<std::unique_ptr<Store>> open_sqlite(const std::string& folder);
 
 }  // namespace snapward::store
