@@ -231,6 +231,11 @@ def rules_by_hand(url):
         check("a bad definition is refused", False)
     except sfn.exceptions.InvalidDefinition as e:
         check("a bad definition is refused", "Invalid State Machine Definition" in str(e), e)
+    try:
+        events.put_rule(Name="bad", EventPattern='{"detail": {"n": [1, {"prefix": 5}]}}')
+        check("a bad pattern is refused with the place of the mistake", False)
+    except events.exceptions.InvalidEventPatternException as e:
+        check("a bad pattern is refused with the place of the mistake", "prefix match pattern must be a string" in str(e) and "line: 1, column: 34]" in str(e), e)
 
 
 def machines_of_every_kind(url):
@@ -355,6 +360,25 @@ def handler(event, context):
     for _ in range(2):
         counted = tables.update_item(TableName="runs", Key={"volume": {"S": "vol-1"}}, UpdateExpression="ADD runs :one SET note = :note", ExpressionAttributeValues={":one": {"N": "1"}, ":note": {"B": b"\x00\xff"}}, ReturnValues="ALL_NEW")["Attributes"]
     check("a table counts", counted == {"volume": {"S": "vol-1"}, "runs": {"N": "2"}, "note": {"B": b"\x00\xff"}}, counted)
+    secrets = client("secretsmanager", url)
+    first = secrets.create_secret(Name="vault/token", SecretString="one")
+    second = secrets.put_secret_value(SecretId="vault/token", SecretString="two")["VersionId"]
+    got = secrets.get_secret_value(SecretId=first["ARN"])
+    before = secrets.get_secret_value(SecretId="vault/token", VersionStage="AWSPREVIOUS")
+    check("a secret has its new value, and the one before", (got["SecretString"], got["VersionId"], before["SecretString"], before["VersionId"]) == ("two", second, "one", first["VersionId"]), (got, before))
+    reader = sfn.create_state_machine(name="reader", roleArn=role, definition=json.dumps({"StartAt": "Get", "States": {"Get": {
+        "Type": "Task", "Resource": "arn:aws:states:::aws-sdk:secretsmanager:getSecretValue", "Parameters": {"SecretId": "vault/token"}, "OutputPath": "$.SecretString", "End": True}}}))["stateMachineArn"]
+    execution = sfn.start_execution(stateMachineArn=reader)["executionArn"]
+    done = until(lambda: (d := sfn.describe_execution(executionArn=execution))["status"] != "RUNNING" and d)
+    check("a state machine reads it", done.get("output") == '"two"', done)
+    secrets.delete_secret(SecretId="vault/token", RecoveryWindowInDays=7)
+    try:
+        secrets.get_secret_value(SecretId="vault/token")
+        check("a deleted secret is not told", False)
+    except secrets.exceptions.InvalidRequestException as e:
+        check("a deleted secret is not told", "marked for deletion" in str(e), e)
+    secrets.restore_secret(SecretId="vault/token")
+    check("restored in time, it is", secrets.get_secret_value(SecretId="vault/token")["SecretString"] == "two")
     aws = Aws(url, "us-west-2")
     check("the command line reads logs", len(aws("logs", "filter-log-events", "--log-group-name", "/aws/lambda/counter", "--filter-pattern", "counting")["events"]) == 2)
 
