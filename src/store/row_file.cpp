@@ -6,6 +6,8 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
+#include <filesystem>
+
 #include "base/crash_point.hpp"
 
 namespace snapward::store {
@@ -127,13 +129,16 @@ Result<void> RowFile::settle() {
     if (rc != SQLITE_OK && rc != SQLITE_BUSY) return error(writer_, "cannot write");
     if (rc == SQLITE_OK && in_log == moved) log_pages_ = 0;
   }
-  const std::string log = path_ + "-wal";
-  const int descriptor = ::open(log.c_str(), O_RDONLY | O_CLOEXEC);
-  const bool good = descriptor >= 0 ? ::fdatasync(descriptor) == 0 : errno == ENOENT;
-  const int problem = errno;
-  if (descriptor >= 0) ::close(descriptor);
-  if (good) return {};
-  return fail(ErrorCode::unavailable, fmt::format("'{}' cannot be written to the disk: {}", log, strerror(problem)));
+  // The log, and that it is there: SQLite made it in the folder when it was first needed.
+  const std::string log = path_ + "-wal", folder = std::filesystem::absolute(path_).parent_path();
+  for (const std::string& path : {log, folder}) {
+    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    const bool good = descriptor >= 0 ? ::fsync(descriptor) == 0 : errno == ENOENT;
+    const int problem = errno;
+    if (descriptor >= 0) ::close(descriptor);
+    if (!good) return fail(ErrorCode::unavailable, fmt::format("'{}' cannot be written to the disk: {}", path, strerror(problem)));
+  }
+  return {};
 }
 
 Result<std::optional<std::string>> RowFile::get(std::string_view table, std::string_view key) {
