@@ -51,28 +51,30 @@ std::size_t open_ways(std::string_view pattern, std::size_t most) {
     elements.push_back(pattern[i] == '*' ? '\0' : pattern[i] == '\\' && i + 1 < pattern.size() ? pattern[++i] : pattern[i]);
   const std::size_t first = elements.find('\0');
   if (first == std::string::npos) return 0;
-  std::set<char> letters(elements.begin(), elements.end());
-  letters.erase('\0');
   using Ways = std::vector<std::size_t>;  // places in elements, ascending
   std::set<Ways> seen{{first}};
   std::vector<Ways> left{{first}};
   std::size_t worst = 1;
   constexpr std::size_t kExplored = 2'000;
+  const auto literal_at = [&](std::size_t place) { return elements[place] == '\0' ? place + 1 : place; };
   while (!left.empty() && seen.size() < kExplored) {
     const Ways at = std::move(left.back());
     left.pop_back();
+    std::set<char> letters{'\0'};  // those that go on somewhere, and one for all that do not
+    for (const std::size_t place : at)
+      if (literal_at(place) < elements.size()) letters.insert(elements[literal_at(place)]);
     for (const char letter : letters) {
-      std::set<std::size_t> next;
+      Ways next;
       for (const std::size_t place : at) {
-        const bool star = elements[place] == '\0';
-        if (star) next.insert(place);
-        const std::size_t literal = star ? place + 1 : place;
-        if (literal < elements.size() && elements[literal] == letter && literal + 1 < elements.size()) next.insert(literal + 1);
+        if (elements[place] == '\0') next.push_back(place);
+        const std::size_t literal = literal_at(place);
+        if (letter != '\0' && literal + 1 < elements.size() && elements[literal] == letter) next.push_back(literal + 1);
       }
+      std::ranges::sort(next);
+      next.erase(std::unique(next.begin(), next.end()), next.end());
       worst = std::max(worst, next.size());
       if (worst > most) return most + 1;
-      Ways ways(next.begin(), next.end());
-      if (!ways.empty() && seen.insert(ways).second) left.push_back(std::move(ways));
+      if (!next.empty() && seen.insert(next).second) left.push_back(std::move(next));
     }
   }
   return worst;
