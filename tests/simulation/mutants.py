@@ -39,7 +39,7 @@ MUTANTS = [
     ("writes no journal", 10, "src/engine/executions.cpp", "ledger_.put(kInputs,", "if (live.inputs++ > 1) ledger_.put(kInputs,"),
     ("skips a part of the history", 10, "src/engine/executions.cpp", "if (!step.history.empty() && !live.express)", "if (!step.history.empty() && live.inputs != 2)"),
     ("answers before it has saved", "crash", "src/services/front.cpp", "ledger_.after_commit([=] {\n        crash_point", "loop_.defer([=] {\n        crash_point"),
-    ("commits by halves", "crash", "src/store/sqlite.cpp", 'execute("BEGIN IMMEDIATE")', 'execute("SELECT 1")', 'execute("COMMIT")', 'execute("SELECT 1")'),
+    ("forgets what is in the journal only", "crash", "src/store/sqlite.cpp", "const Journal::Group& group : *left", "const Journal::Group& group : std::vector<Journal::Group>()"),
 ]
 KILLS = 60  # of those
 
