@@ -25,7 +25,7 @@ struct Header {
 constexpr std::uint32_t kMagic = 0x4a57'4e53;  // "SNWJ"
 constexpr std::uint32_t kErased = 0xffff'ffff;
 constexpr std::size_t kLargest = std::size_t{1} << 31;
-// The executions of a group resemble each other: packed together they are a tenth, at a gigabyte a second.
+// The executions of a group resemble each other, so the fastest level packs them well (docs/adr/0010).
 constexpr int kLevel = -1;
 
 std::uint64_t checksum(std::uint64_t number, std::string_view body) { return XXH3_64bits_withSeed(body.data(), body.size(), number); }
