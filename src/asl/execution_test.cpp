@@ -337,6 +337,48 @@ TEST(History, StoredEventsReadBackAsTheApiShowsThem) {
   EXPECT_EQ(events[5]["executionSucceededEventDetails"].dump(), R"x({"output":"{\"n\":\"é\"}","outputDetails":{"truncated":false}})x");
 }
 
+// Written once, whatever way values go through the states; read back as they were.
+TEST(History, AValueThatIsPassedOnIsWrittenOnce) {
+  Transcript run(R"x({"StartAt":"A","States":{
+    "A":{"Type":"Pass","Result":{"list":["a long enough text to be a node of its own"]},"ResultPath":"$.a","Next":"B"},
+    "B":{"Type":"Pass","Result":7,"ResultPath":"$.n","Next":"C"},
+    "C":{"Type":"Pass","Result":[8],"ResultPath":"$.a","Next":"P"},
+    "P":{"Type":"Parallel","ResultPath":"$.p","Next":"M","Branches":[
+      {"StartAt":"P1","States":{"P1":{"Type":"Pass","Result":{"x":1},"End":true}}},
+      {"StartAt":"P2","States":{"P2":{"Type":"Pass","InputPath":"$.big","End":true}}}]},
+    "M":{"Type":"Pass","Parameters":{"n.$":"$.n","big.$":"$.big"},"Next":"N"},
+    "N":{"Type":"Pass","ResultPath":"$","Result":null,"Next":"O"},
+    "O":{"Type":"Pass","End":true}}})x",
+                 R"x({"big":{"of":"the input, which is longer than what is set"},"n":1})x");
+  const std::string stored = stored_events(run.history);
+  std::size_t times = 0;
+  for (std::size_t at = stored.find("which is longer"); at != std::string::npos; at = stored.find("which is longer", at + 1)) ++times;
+  // The text in the event of the start, the input, that part of it alone, in the branches' results, and in a new object.
+  EXPECT_EQ(times, 5U) << stored;
+  for (const char* how : {"ValueSame\":true", "ValueOf\":", "ValueOver\":{\"of\":3,\"set\":{\"n\":7}}"})
+    EXPECT_NE(stored.find(how), std::string::npos) << how;
+  const auto events = api_events(*Json::parse(stored));
+  ASSERT_EQ(events.size(), run.history.size());
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    const HistoryEvent& was = run.history[i];
+    if (!*was.details) continue;
+    Json::Object details;
+    for (const auto& [key, value] : was.body.as_object()) {
+      const bool data = key.ends_with("Value");
+      details.set(data ? key.substr(0, key.size() - 5) : key, data ? Json(value.dump()) : value);
+      if (data) details.set(key.substr(0, key.size() - 5) + "Details", Json::object({{"truncated", false}}));
+    }
+    EXPECT_EQ(events[i][was.details].dump(), Json(details).dump()) << i;
+  }
+}
+
+// As it was written before values were given by reference.
+TEST(History, ReadsWhatOlderVersionsWrote) {
+  const auto events = api_events(*Json::parse(
+      R"x([{"id":1,"stateEnteredEventDetails":{"name":"A","inputValue":{"a":1}}},{"id":2,"stateExitedEventDetails":{"name":"A","outputValueSame":true}}])x"));
+  EXPECT_EQ(events[1]["stateExitedEventDetails"]["output"].string_or(), R"x({"a":1})x");
+}
+
 std::string problems(const std::string& definition) {
   std::string out;
   for (const auto& d : compile_text(definition).diagnostics) out += d.code + ' ' + d.location + '\n';

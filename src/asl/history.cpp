@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <ranges>
+
 namespace snapward::asl {
 
 namespace {
@@ -17,12 +20,88 @@ const std::pair<std::string_view, const char*>* value_field(std::string_view nam
 }
 std::string api_name(std::string_view value_field) { return std::string(value_field.substr(0, value_field.size() - 5)); }
 
+// How a value is written.
+constexpr std::string_view kSame = "Same", kOf = "Of", kOver = "Over";
+
+// The values of a step's events, by the event that had each first.
+template <class Value>
+class Values {
+ public:
+  void add(std::int64_t event, Value value) {
+    if (known_.empty() || known_.back().first != event) known_.emplace_back(event, std::move(value));
+  }
+  [[nodiscard]] const std::vector<std::pair<std::int64_t, Value>>& known() const { return known_; }
+
+ private:
+  std::vector<std::pair<std::int64_t, Value>> known_;
+};
+constexpr std::size_t kLookedBack = 32;
+
+// Whether setting members of `last` makes `value`, and less is to be written so.
+bool extends(const Json& value, const Json& last) {
+  if (!value.is_object() || !last.is_object() || value.as_object().size() < last.as_object().size()) return false;
+  bool saves = false;
+  auto member = value.as_object().begin();
+  for (const auto& [key, before] : last.as_object()) {
+    if (member->key != key) return false;
+    saves = saves || (before.depth() > 0 && member->value.identical(before));
+    ++member;
+  }
+  return saves;
+}
+
+void append_changed(std::string& out, const Json& value, const Json& last) {
+  auto before = last.as_object().begin();
+  char separator = '{';
+  for (const auto& [key, member] : value.as_object()) {
+    const bool unchanged = before != last.as_object().end() && member.identical(before->value);
+    if (before != last.as_object().end()) ++before;
+    if (unchanged) continue;
+    out += separator;
+    separator = ',';
+    append_json_string(out, key);
+    out += ':';
+    member.dump_to(out);
+  }
+  out += separator == '{' ? "{}" : "}";
+}
+
 }  // namespace
 
 std::string stored_events(const std::vector<HistoryEvent>& events) {
   std::string out = "[";
   out.reserve(events.size() * 160);
   const Json* last = nullptr;  // the value of the last event that had one
+  Values<const Json*> values;
+  const auto append_value = [&](std::string_view key, const Json& value, std::int64_t event) {
+    const auto field = [&](std::string_view how) { out.append(1, '"').append(key).append(how).append("\":"); };
+    if (last && value.identical(*last)) {
+      field(kSame);
+      out += "true";
+      return;
+    }
+    const auto earlier = [&](auto&& fits) -> const std::pair<std::int64_t, const Json*>* {
+      if (value.depth() == 0) return nullptr;
+      for (const auto& known : values.known() | std::views::reverse | std::views::take(kLookedBack))
+        if (fits(*known.second)) return &known;
+      return nullptr;
+    };
+    if (const auto* same = earlier([&](const Json& known) { return known.identical(value); })) {
+      field(kOf);
+      out += fmt::format_int(same->first).str();
+    } else if (const auto* base = earlier([&](const Json& known) { return extends(value, known); })) {
+      field(kOver);
+      out.append(R"({"of":)").append(fmt::format_int(base->first).str()).append(R"(,"set":)");
+      append_changed(out, value, *base->second);
+      out += '}';
+      values.add(event, &value);
+    } else {
+      field("");
+      value.dump_to(out);
+      values.add(event, &value);
+    }
+    last = &value;
+  };
   Instant formatted;
   std::string timestamp;  // of `formatted`: the events of a step share their time
   for (const HistoryEvent& e : events) {
@@ -46,15 +125,13 @@ std::string stored_events(const std::vector<HistoryEvent>& events) {
         for (const auto& [key, value] : e.body.as_object()) {
           out += separator;
           separator = ',';
-          const bool is_value = value_field(key) != nullptr;
-          if (is_value && last && value.identical(*last)) {
-            out.append(1, '"').append(key).append(R"(Same":true)");
+          if (value_field(key)) {
+            append_value(key, value, e.id);
             continue;
           }
           append_json_string(out, key);
           out += ':';
           value.dump_to(out);
-          if (is_value) last = &value;
         }
       out += separator == '{' ? "{}" : "}";
     }
@@ -66,8 +143,38 @@ std::string stored_events(const std::vector<HistoryEvent>& events) {
 std::vector<Json> api_events(const Json& stored) {
   static const Json kNotTruncated = Json::object({{"truncated", false}});
   std::vector<Json> out;
-  Json last;
+  struct Value {
+    Json value, text;
+  };
+  Value last;
+  Values<Value> values;
+  // What a field like "outputValueOver" says, as text.
+  const auto read = [&](std::string_view how, const Json& item, std::int64_t event) -> const Json& {
+    const auto earlier = [&](const Json& which) {
+      for (const auto& [id, value] : values.known())
+        if (id == which.integer_or(0)) return value;
+      return Value();
+    };
+    if (how == kSame) return last.text;
+    if (how == kOf) {
+      last = earlier(item);
+      return last.text;
+    }
+    if (how == kOver) {
+      const Value base = earlier(item["of"]);
+      Json::Object over = base.value.is_object() ? base.value.as_object() : Json::Object();
+      if (const Json& set = item["set"]; set.is_object())
+        for (const auto& [key, member] : set.as_object()) over.set(key, member);
+      last.value = Json(std::move(over));
+    } else {
+      last.value = item;
+    }
+    last.text = Json(last.value.dump());
+    values.add(event, last);
+    return last.text;
+  };
   for (const Json& event : stored.items()) {
+    const std::int64_t id = event["id"].integer_or(0);
     Json::Object shown;
     for (const auto& [key, value] : event.as_object()) {
       if (!value.is_object()) {
@@ -76,14 +183,16 @@ std::vector<Json> api_events(const Json& stored) {
       }
       Json::Object details;
       for (const auto& [field, item] : value.as_object()) {
-        const bool same = field.ends_with("ValueSame");
-        const auto* known = value_field(same ? std::string_view(field).substr(0, field.size() - 4) : std::string_view(field));
+        const std::size_t end = field.rfind("Value");
+        const std::string_view how = end == std::string::npos ? "" : std::string_view(field).substr(end + 5);
+        const auto* known = how.empty() || how == kSame || how == kOf || how == kOver
+                                ? value_field(std::string_view(field).substr(0, field.size() - how.size()))
+                                : nullptr;
         if (!known) {
           details.set(field, item);
           continue;
         }
-        if (!same) last = Json(item.dump());
-        details.set(api_name(known->first), last);
+        details.set(api_name(known->first), read(how, item, id));
         if (known->second) details.set(known->second, kNotTruncated);
       }
       shown.set(key, std::move(details));

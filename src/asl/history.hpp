@@ -2,8 +2,12 @@
 // HistoryEvent).
 //
 // The API shows data as JSON text. Here, and in the store, it stays a value, under "inputValue", "outputValue" or "parametersValue":
-// one copy shared by all events about it, and nothing escaped twice. In the stored form of a step's events, a value that is the one of the
-// event before is not repeated. api_events() turns them into what the API shows.
+// one copy shared by all events about it, and nothing escaped twice. What a state passes on is mostly what it was given, so in the stored
+// form of a step's events a value is written once:
+//   "outputValueSame": true     the one of the event before that has one
+//   "outputValueOf": 7          the one of event 7, of the same step
+//   "outputValueOver": {"of": 7, "set": {…}}      that of event 7, an object, with these members set
+// api_events() turns them into what the API shows.
 #pragma once
 #include <cstdint>
 #include <string>

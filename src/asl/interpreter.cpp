@@ -356,7 +356,7 @@ void Execution::Interpreter::exit_to(Frame& frame, Json output, const std::strin
   if (frame.parent) return child_succeeded(frame, std::move(output));
   status_ = Status::succeeded;
   stopped_ = now_;
-  output_text_ = text_of(output);
+  output_text_ = output.dump();
   emit(frame, "ExecutionSucceeded", "executionSucceededEventDetails", Json::object({{"outputValue", output}}));
   finish();
 }
@@ -509,15 +509,6 @@ void Execution::Interpreter::stop_waiting(Frame& frame) {
   cancel_timer(frame.timeout_timer);
   cancel_timer(frame.heartbeat_timer);
   frame.retrying = false;
-}
-
-const std::string& Execution::Interpreter::text_of(const Json& value) {
-  if (!value.identical(text_value_) || text_.empty()) {
-    text_.clear();
-    value.dump_to(text_);
-    text_value_ = value;
-  }
-  return text_;
 }
 
 Failure Execution::Interpreter::data_limit(const Frame& frame) {

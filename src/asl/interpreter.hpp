@@ -210,10 +210,8 @@ class Execution::Interpreter {
   std::int64_t start_timer(double millis, Frame* frame);
   void cancel_timer(std::int64_t& id);
   void stop_waiting(Frame& frame);
-  // The text of a value; the last one is kept, since one value goes out of one state and into the next.
-  const std::string& text_of(const Json& value);
   // What could not be read back is too large as well.
-  bool too_large(const Json& value) { return value.depth() > 500 || text_of(value).size() > kMaxPayloadBytes; }
+  static bool too_large(const Json& value) { return value.depth() > 500 || !value.dumps_within(kMaxPayloadBytes); }
   static Failure data_limit(const Frame& frame);
   [[nodiscard]] std::string account() const;
   Json context(const Frame& frame) const;
@@ -233,8 +231,6 @@ class Execution::Interpreter {
   std::int64_t redrive_count_ = 0;
   Instant redrive_time_;
   Json failure_point_;
-  Json text_value_;
-  std::string text_;
 };
 
 }  // namespace snapward::asl

@@ -273,92 +273,161 @@ constexpr std::array<char, 256> kEscapes = [] {
 }();
 }  // namespace
 
-void append_json_string(std::string& out, std::string_view s) {
-  static constexpr char kHex[] = "0123456789abcdef";
-  out.push_back('"');
-  const char* plain = s.data();
-  const char* const end = s.data() + s.size();
-  for (const char* at = plain; at != end;) {
-    // Eight bytes at a time; the lowest high bit of `special` marks the first control character, quote or backslash among them.
-    if (end - at >= 8) {
+// Appends to a string with room made ahead: what is asked for in bytes() may be written without looking.
+class Json::Writer {
+ public:
+  explicit Writer(std::string& out) : out_(out) { make_room(out.size(), 256); }
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
+  ~Writer() { out_.resize(written()); }
+
+  void byte(char c) {
+    room(1);
+    *at_++ = c;
+  }
+  void plain(std::string_view s) {
+    room(s.size());
+    std::memcpy(at_, s.data(), s.size());
+    at_ += s.size();
+  }
+  // As a JSON string, with quotes.
+  void quoted(std::string_view s) {
+    const char* from = s.data();
+    const char* const end = from + s.size();
+    room(s.size() + kSpare);
+    *at_++ = '"';
+    while (end - from >= 8) {
+      // Eight bytes at a time; the lowest high bit of `special` marks the first control character, quote or backslash among them.
       std::uint64_t word = 0;
-      std::memcpy(&word, at, 8);
+      std::memcpy(&word, from, 8);
+      std::memcpy(at_, from, 8);
       constexpr std::uint64_t kOnes = 0x0101010101010101ULL, kHigh = 0x8080808080808080ULL;
       const auto zero = [](std::uint64_t w) { return (w - kOnes) & ~w & kHigh; };
       const std::uint64_t special = zero(word ^ (kOnes * '"')) | zero(word ^ (kOnes * '\\')) | ((word - kOnes * 0x20) & ~word & kHigh);
-      if (special == 0) {
-        at += 8;
+      static_assert(std::endian::native == std::endian::little);
+      const std::ptrdiff_t good = special == 0 ? 8 : std::countr_zero(special) / 8;
+      from += good;
+      at_ += good;
+      if (special != 0) {
+        escape(*from++);
+        room(static_cast<std::size_t>(end - from) + kSpare);
+      }
+    }
+    for (; from != end; ++from) {
+      if (kEscapes[static_cast<unsigned char>(*from)] == 0) {
+        *at_++ = *from;
         continue;
       }
-      static_assert(std::endian::native == std::endian::little);
-      at += std::countr_zero(special) / 8;
+      escape(*from);
+      room(static_cast<std::size_t>(end - from) + kSpare);
     }
-    const auto c = static_cast<unsigned char>(*at);
-    const char escape = kEscapes[c];
-    if (escape != 0) {
-      out.append(plain, static_cast<std::size_t>(at - plain));
-      plain = at + 1;
-      const char pair[] = {'\\', escape};
-      out.append(pair, 2);
-      if (escape == 'u') {
-        const char code[] = {'0', '0', kHex[c >> 4], kHex[c & 15]};
-        out.append(code, 4);
-      }
-    }
-    ++at;
+    *at_++ = '"';
   }
-  out.append(plain, static_cast<std::size_t>(end - plain));
-  out.push_back('"');
-}
 
-void Json::dump_to(std::string& out) const {
+ private:
+  static constexpr std::size_t kSpare = 16;  // an escape, both quotes, and what eight bytes at a time write too much
+
+  [[nodiscard]] std::size_t written() const { return static_cast<std::size_t>(at_ - out_.data()); }
+  void room(std::size_t bytes) {
+    if (static_cast<std::size_t>(end_ - at_) < bytes) make_room(written(), bytes);
+  }
+  void make_room(std::size_t used, std::size_t bytes) {
+    const std::size_t size = std::max(used + bytes, std::max(out_.capacity(), 2 * used));
+    out_.resize_and_overwrite(size, [](char*, std::size_t n) { return n; });
+    at_ = out_.data() + used;
+    end_ = out_.data() + size;
+  }
+  void escape(char c) {
+    static constexpr char kHex[] = "0123456789abcdef";
+    const auto code = static_cast<unsigned char>(c);
+    *at_++ = '\\';
+    *at_++ = kEscapes[code];
+    if (kEscapes[code] != 'u') return;
+    for (const char digit : {'0', '0', kHex[code >> 4], kHex[code & 15]}) *at_++ = digit;
+  }
+
+  std::string& out_;
+  char *at_ = nullptr, *end_ = nullptr;
+};
+
+void append_json_string(std::string& out, std::string_view s) { Json::Writer(out).quoted(s); }
+
+void Json::write(Writer& out) const {
   switch (kind_) {
     case Kind::null:
-      out += "null";
+      out.plain("null");
       break;
     case Kind::boolean:
-      out += form_ != 0 ? "true" : "false";
+      out.plain(form_ != 0 ? "true" : "false");
       break;
     case Kind::number:
       if (form_ == kInteger) {
         const fmt::format_int digits(payload_.integer);
-        out.append(digits.data(), digits.size());
+        out.plain({digits.data(), digits.size()});
       } else {
-        out += text();
+        out.plain(text());
       }
       break;
     case Kind::string:
-      append_json_string(out, text());
+      out.quoted(text());
       break;
     case Kind::array: {
-      char separator = '[';
+      out.byte('[');
+      bool first = true;
       for (const Json& item : as_array()) {
-        out.push_back(separator);
-        item.dump_to(out);
-        separator = ',';
+        if (!std::exchange(first, false)) out.byte(',');
+        item.write(out);
       }
-      out += as_array().empty() ? "[]" : "]";
+      out.byte(']');
       break;
     }
     case Kind::object: {
-      char separator = '{';
+      out.byte('{');
+      bool first = true;
       for (const auto& [key, value] : as_object()) {
-        out.push_back(separator);
-        append_json_string(out, key);
-        out.push_back(':');
-        value.dump_to(out);
-        separator = ',';
+        if (!std::exchange(first, false)) out.byte(',');
+        out.quoted(key);
+        out.byte(':');
+        value.write(out);
       }
-      out += as_object().empty() ? "{}" : "}";
+      out.byte('}');
       break;
     }
   }
+}
+void Json::dump_to(std::string& out) const {
+  Writer writer(out);
+  write(writer);
 }
 std::string Json::plain() const { return is_string() ? std::string(text()) : dump(); }
 std::string Json::dump() const {
   std::string out;
   dump_to(out);
   return out;
+}
+
+bool Json::dumps_within(std::size_t bytes) const {
+  // No text is longer than this; what may be too long is written to see.
+  constexpr std::size_t kEscaped = 6, kAround = 3;
+  const auto count = [bytes](const auto& self, const Json& value, std::size_t& sum) -> bool {
+    if (value.kind_ == Kind::array) {
+      for (const Json& item : value.as_array())
+        if (!self(self, item, sum)) return false;
+    } else if (value.kind_ == Kind::object) {
+      for (const auto& [key, member] : value.as_object()) {
+        sum += kEscaped * key.size() + kAround;
+        if (!self(self, member, sum)) return false;
+      }
+    } else if (value.form_ == kInteger) {
+      sum += 20;
+    } else if (value.kind_ == Kind::string || value.kind_ == Kind::number) {
+      sum += kEscaped * value.text().size();
+    }
+    sum += 6;  // the others, brackets or quotes, a comma
+    return sum <= bytes;
+  };
+  std::size_t sum = 0;
+  return count(count, *this, sum) || dump().size() <= bytes;
 }
 
 namespace {

@@ -92,8 +92,9 @@ class Json {
 
   [[nodiscard]] std::string dump() const;  // compact JSON text
   void dump_to(std::string& out) const;
-  [[nodiscard]] std::string plain() const;   // of a string its text, of anything else its JSON text
-  [[nodiscard]] std::string pretty() const;  // two-space indented, for people
+  [[nodiscard]] bool dumps_within(std::size_t bytes) const;  // whether that text has no more; mostly told without writing it
+  [[nodiscard]] std::string plain() const;                   // of a string its text, of anything else its JSON text
+  [[nodiscard]] std::string pretty() const;                  // two-space indented, for people
 
   // Duplicate keys: the last value wins, at the first one's place. Invalid UTF-8 is refused.
   static Result<Json> parse(std::string_view text);
@@ -103,6 +104,9 @@ class Json {
     std::atomic<std::uint32_t> refs{1};
     std::uint32_t depth = 0;
   };
+  class Writer;
+  friend void append_json_string(std::string& out, std::string_view s);
+  void write(Writer& out) const;
   struct TextNode;
   struct ArrayNode;
   struct ObjectNode;

@@ -39,6 +39,35 @@ TEST(Json, EscapesWhatMustBeEscaped) {
   EXPECT_EQ(round_trip("\"\\ud83d\\ude00\""), "\"😀\"");
 }
 
+// Each length and place, since eight bytes are looked at at a time.
+TEST(Json, EscapesAtEveryPlace) {
+  for (std::size_t length = 0; length < 40; ++length)
+    for (std::size_t at = 0; at < length; ++at)
+      for (const auto& [c, escaped] :
+           {std::pair('"', "\\\""), {'\\', "\\\\"}, {'\n', "\\n"}, {'\x1f', "\\u001f"}, {'\x7f', "\x7f"}, {' ', " "}}) {
+        std::string text(length, '\xc3');
+        for (std::size_t i = 1; i < length; i += 2) text[i] = '\xa9';
+        std::string expected = '"' + text.substr(0, at) + escaped + text.substr(at + 1) + '"';
+        text[at] = c;
+        std::string out = "before";
+        append_json_string(out, text);
+        EXPECT_EQ(out, "before" + expected);
+      }
+  EXPECT_EQ(Json(std::string(1000, '\x01')).dump().size(), 6002U);
+}
+
+TEST(Json, KnowsWhetherItsTextIsTooLong) {
+  const std::string long_text(300, 'x');
+  for (const Json& value :
+       {Json(nullptr), Json(false), Json(-5), Json::number("-12.50"), Json("abc"), Json(long_text), Json(std::string(50, '\x01')),
+        Json(Json::Array{}), Json(Json::Object{}), *Json::parse(R"({"a":[1,2,{"b":"c\n"}],"d":{"e":null,"f":[[],[true]]}})")}) {
+    const std::size_t size = value.dump().size();
+    EXPECT_TRUE(value.dumps_within(size)) << size;
+    EXPECT_TRUE(value.dumps_within(size * 100));
+    EXPECT_FALSE(value.dumps_within(size - 1)) << size;
+  }
+}
+
 TEST(Json, RefusesWhatIsNotJson) {
   for (const char* text : {"", "{", "[1,]", "{\"a\" 1}", "nul", "01", "1 2", "\"\x80\"", "'a'", "{\"a\":1}x"})
     EXPECT_FALSE(Json::parse(text)) << text;

@@ -32,6 +32,7 @@ TEST(Loop, RunsTimersInOrderOnVirtualTime) {
 class FlakyStore final : public store::Store {
  public:
   Result<void> commit(const std::vector<store::Write>& writes) override {
+    const std::lock_guard lock(mutex);
     if (failures > 0) {
       --failures;
       return fail(ErrorCode::unavailable, "no room");
@@ -39,8 +40,15 @@ class FlakyStore final : public store::Store {
     ++commits;
     return inner->commit(writes);
   }
-  Result<std::optional<std::string>> get(std::string_view table, std::string_view key) override { return inner->get(table, key); }
-  Result<std::vector<store::Row>> scan(std::string_view table, const store::Range& range) override { return inner->scan(table, range); }
+  Result<std::optional<std::string>> get(std::string_view table, std::string_view key) override {
+    const std::lock_guard lock(mutex);
+    return inner->get(table, key);
+  }
+  Result<std::vector<store::Row>> scan(std::string_view table, const store::Range& range) override {
+    const std::lock_guard lock(mutex);
+    return inner->scan(table, range);
+  }
+  std::mutex mutex;
   std::unique_ptr<store::Store> inner = store::open_memory();
   int failures = 0, commits = 0;
 };
@@ -151,6 +159,59 @@ TEST(Ledger, CommitsInTheBackground) {
   EXPECT_EQ((*store)->scan("t", {})->size(), static_cast<std::size_t>(kWriters * kEach));
   store->reset();
   std::filesystem::remove_all(folder);
+}
+
+// Whoever fails to save one group saves none behind it, however the process ends.
+TEST(Ledger, SavesNothingBehindAGroupThatIsNotSaved) {
+  const SystemClock clock;
+  SeededEntropy entropy(1);
+  Loop loop(clock, entropy);
+  FlakyStore store;
+  {
+    Ledger ledger(store, loop, Ledger::Mode::background_commits);
+    store.failures = 1'000'000;
+    for (const char* key : {"a", "b", "c"}) {
+      loop.post([&] {
+        ledger.put("t", key, "1");
+        ledger.after_commit([] { ADD_FAILURE() << "let out although nothing is saved"; });
+      });
+      loop.settle();
+    }
+    loop.post([&] { EXPECT_EQ(ledger.waiting(), 3U); });
+    for (int i = 0; i < 500 && ledger.healthy(); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      loop.settle();
+    }
+    EXPECT_FALSE(ledger.healthy());
+    loop.post([&] { EXPECT_EQ(ledger.scan("t", {}).size(), 3U); });
+    loop.settle();
+  }
+  EXPECT_EQ(store.inner->scan("t", {})->size(), 0U);
+}
+
+TEST(Ledger, SavesInOrderOnceItCanInTheBackground) {
+  const SystemClock clock;
+  SeededEntropy entropy(1);
+  Loop loop(clock, entropy);
+  FlakyStore store;
+  store.failures = 1;
+  Ledger ledger(store, loop, Ledger::Mode::background_commits);
+  std::vector<int> order;
+  for (int i = 0; i < 5; ++i) {
+    loop.post([&, i] {
+      ledger.put("t", "same", std::to_string(i));
+      ledger.after_commit([&, i] {
+        order.push_back(i);
+        if (order.size() == 5) loop.stop();
+      });
+    });
+    loop.settle();
+  }
+  loop.post([&] { EXPECT_EQ(ledger.get("t", "same"), "4"); });
+  loop.run();
+  EXPECT_EQ(order, (std::vector{0, 1, 2, 3, 4}));
+  EXPECT_TRUE(ledger.healthy());
+  EXPECT_EQ(store.inner->get("t", "same")->value_or(""), "4");
 }
 
 // A cloud that answers when told to.

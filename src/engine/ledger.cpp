@@ -3,6 +3,8 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <iterator>
+#include <ranges>
 
 #include "base/crash_point.hpp"
 #include "store/overlay.hpp"
@@ -10,7 +12,9 @@
 namespace snapward::engine {
 
 namespace {
-constexpr Duration kRetryCommit = std::chrono::seconds(1);
+constexpr auto kRetryCommit = std::chrono::seconds(1);
+// Groups handed over at a time: one that is committed, and one that follows at once.
+constexpr std::size_t kInBackground = 2;
 
 double seconds_since(std::chrono::steady_clock::time_point begun) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
@@ -46,9 +50,10 @@ Ledger::~Ledger() {
     wake_.notify_one();
     committer_.join();
   }
-  if (!gathering_.writes.empty() && !abandoned_)
-    if (const auto outcome = store_.commit(gathering_.list()); !outcome)
-      spdlog::error("the last commit failed: {}", outcome.error().message);
+  // Nothing may stand behind a group that is missing.
+  const bool all_before = mode_ == Mode::background_commits ? jobs_.empty() : flying_.empty();
+  if (gathering_.writes.empty() || abandoned_ || !all_before) return;
+  if (const auto outcome = store_.commit(gathering_.list()); !outcome) spdlog::error("the last commit failed: {}", outcome.error().message);
 }
 
 void Ledger::put(std::string table, std::string key, std::string value) {
@@ -58,9 +63,14 @@ void Ledger::erase(std::string table, std::string key) { gathering_.writes.inser
 
 std::optional<std::string> Ledger::get(std::string_view table, std::string_view key) {
   const Key k{table, key};
-  for (const Group* group : {&gathering_, &flying_})
-    if (const auto found = group->writes.find(k); found != group->writes.end())
-      return found->second ? std::optional(*found->second) : std::nullopt;
+  std::optional<std::optional<std::string>> pending;
+  const auto look = [&](const Group& group) {
+    if (const auto found = group.writes.find(k); !pending && found != group.writes.end())
+      pending = found->second ? std::optional(*found->second) : std::nullopt;
+  };
+  look(gathering_);
+  for (const Group& group : flying_ | std::views::reverse) look(group);
+  if (pending) return *std::move(pending);
   auto row = store_.get(table, key);
   if (!row) stop_unreadable(row.error());
   return *std::move(row);
@@ -68,11 +78,14 @@ std::optional<std::string> Ledger::get(std::string_view table, std::string_view 
 
 std::vector<store::Row> Ledger::scan(std::string_view table, store::Range range) {
   store::NewerRows pending;
-  for (const Group* group : {&flying_, &gathering_})
-    for (auto at = group->writes.lower_bound(Key{table, range.from}); at != group->writes.end() && at->first.first == table; ++at) {
+  const auto take = [&](const Group& group) {
+    for (auto at = group.writes.lower_bound(Key{table, range.from}); at != group.writes.end() && at->first.first == table; ++at) {
       if (!range.to.empty() && at->first.second >= range.to) break;
       pending.insert_or_assign(at->first.second, at->second);
     }
+  };
+  for (const Group& group : flying_) take(group);
+  take(gathering_);
   auto rows = store_.scan(table, store::widened(range, pending));
   if (!rows) stop_unreadable(rows.error());
   return store::lay_over(*std::move(rows), pending, range);
@@ -80,22 +93,30 @@ std::vector<store::Row> Ledger::scan(std::string_view table, store::Range range)
 
 void Ledger::after_commit(Loop::Work work) { gathering_.waiting.push_back(std::move(work)); }
 
+std::size_t Ledger::waiting() const {
+  std::size_t out = gathering_.waiting.size();
+  for (const Group& group : flying_) out += group.waiting.size();
+  return out;
+}
+
 void Ledger::flush() {
-  if (in_flight_ || abandoned_ || gathering_.empty()) return;
-  if (!gathering_.writes.empty()) crash_point("decided");
-  if (mode_ == Mode::background_commits && !gathering_.writes.empty()) {
-    flying_ = std::exchange(gathering_, {});
-    in_flight_ = true;
-    {
-      const std::lock_guard lock(mutex_);
-      job_ = flying_.list();
-    }
-    wake_.notify_one();
+  if (abandoned_) return;
+  if (gathering_.writes.empty()) {
+    // What waits for nothing new waits for what is under way.
+    auto waiting = std::exchange(gathering_.waiting, {});
+    if (flying_.empty()) return let_out(std::move(waiting));
+    std::ranges::move(waiting, std::back_inserter(flying_.back().waiting));
     return;
   }
-  flying_ = std::exchange(gathering_, {});
-  in_flight_ = true;
-  finished(flying_.writes.empty() ? Result<void>() : commit(flying_.list()));
+  if (flying_.size() >= (mode_ == Mode::background_commits ? kInBackground : 1)) return;
+  crash_point("decided");
+  flying_.push_back(std::exchange(gathering_, {}));
+  if (mode_ == Mode::inline_commits) return commit_inline();
+  {
+    const std::lock_guard lock(mutex_);
+    jobs_.push_back(&flying_.back());
+  }
+  wake_.notify_one();
 }
 
 void Ledger::Latencies::add(double seconds) {
@@ -104,55 +125,72 @@ void Ledger::Latencies::add(double seconds) {
   sum += seconds;
 }
 
-// On the loop's thread.
-Result<void> Ledger::commit(const std::vector<store::Write>& writes) {
-  const auto begun = std::chrono::steady_clock::now();
-  auto outcome = store_.commit(writes);
-  latencies_.add(seconds_since(begun));
-  return outcome;
-}
-
-void Ledger::finished(const Result<void>& outcome) {
-  if (abandoned_) return;
-  if (!outcome && outcome.error().code == ErrorCode::fenced) {
-    abandoned_ = true;
-    healthy_ = false;
-    spdlog::warn("{}", outcome.error().message);
-    if (on_fenced_) on_fenced_();
-    return;
-  }
-  if (!outcome) {
-    if (healthy_) spdlog::error("state cannot be saved, holding everything back until it can: {}", outcome.error().message);
-    healthy_ = false;
-    loop_.after(kRetryCommit, [this] { finished(commit(flying_.list())); });
-    return;
-  }
-  if (!healthy_) spdlog::info("state is saved again");
-  healthy_ = true;
-  if (!flying_.writes.empty()) {
-    ++commits_;
-    crash_point("committed");
-  }
-  in_flight_ = false;
-  auto waiting = std::exchange(flying_, {}).waiting;
+void Ledger::let_out(std::vector<Loop::Work> waiting) {
   for (auto& work : waiting) loop_.defer(std::move(work));
 }
 
-void Ledger::commit_in_background() {
-  std::unique_lock lock(mutex_);
-  for (;;) {
-    wake_.wait(lock, [this] { return closing_ || job_; });
-    if (!job_) return;
-    const auto writes = *std::exchange(job_, std::nullopt);
-    lock.unlock();
-    const auto begun = std::chrono::steady_clock::now();
-    const auto outcome = store_.commit(writes);
-    loop_.post([this, outcome, seconds = seconds_since(begun)] {
-      latencies_.add(seconds);
-      finished(outcome);
-    });
-    lock.lock();
+// The oldest group is durable.
+void Ledger::committed(double seconds) {
+  if (abandoned_) return;
+  latencies_.add(seconds);
+  if (!std::exchange(healthy_, true)) spdlog::info("state is saved again");
+  ++commits_;
+  crash_point("committed");
+  auto waiting = std::move(flying_.front().waiting);
+  flying_.pop_front();
+  let_out(std::move(waiting));
+}
+
+void Ledger::fail(const Error& error) {
+  if (abandoned_) return;
+  if (error.code == ErrorCode::fenced) {
+    abandoned_ = true;
+    healthy_ = false;
+    spdlog::warn("{}", error.message);
+    if (on_fenced_) on_fenced_();
+    return;
   }
+  if (std::exchange(healthy_, false)) spdlog::error("state cannot be saved, holding everything back until it can: {}", error.message);
+}
+
+void Ledger::commit_inline() {
+  const auto begun = std::chrono::steady_clock::now();
+  const auto outcome = store_.commit(flying_.front().list());
+  if (outcome) return committed(seconds_since(begun));
+  fail(outcome.error());
+  if (!abandoned_) loop_.after(kRetryCommit, [this] { commit_inline(); });
+}
+
+void Ledger::commit_in_background() {
+  for (;;) {
+    const Group* group = nullptr;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return closing_ || !jobs_.empty(); });
+      if (jobs_.empty()) return;
+      group = jobs_.front();
+    }
+    const std::vector<store::Write> writes = group->list();
+    for (;;) {
+      const auto begun = std::chrono::steady_clock::now();
+      const auto outcome = store_.commit(writes);
+      if (outcome) {
+        {
+          const std::lock_guard lock(mutex_);
+          jobs_.pop_front();
+        }
+        loop_.post([this, seconds = seconds_since(begun)] { committed(seconds); });
+        break;
+      }
+      loop_.post([this, error = outcome.error()] { fail(error); });
+      if (outcome.error().code == ErrorCode::fenced || closed_within(kRetryCommit)) return;
+    }
+  }
+}
+
+bool Ledger::closed_within(std::chrono::milliseconds time) {
+  std::unique_lock lock(mutex_);
+  return wake_.wait_for(lock, time, [this] { return closing_; });
 }
 
 }  // namespace snapward::engine

@@ -1,13 +1,15 @@
-// Ledger: the loop's view of the store. Writes are gathered and committed in groups, one group in flight at a time; what has to wait
-// for durability (answers to clients, commands to perform) waits with after_commit (design, contract 2: persist, then perform).
+// Ledger: the loop's view of the store. Writes are gathered and committed in groups, one after the other in the order they were made;
+// what has to wait for durability (answers to clients, commands to perform) waits with after_commit (design, contract 2: persist, then
+// perform).
 //
 // Reads see every write made before them, durable or not.
 // A group that cannot be committed is tried again until it can: nothing after it is let out meanwhile, so nothing is lost, and
 // healthy() is false. When the state has another owner now, the fenced handler is told, and nothing more is let out.
-// What cannot be read ends the process: an answer without it would be wrong. Owned by main; used on the loop's thread;
-// commits run on a thread of the ledger's own.
+// What cannot be read ends the process: an answer without it would be wrong. Owned by main; used on the loop's thread.
+// Background commits run on a thread of the ledger's own, which has the next group at hand when it is done with one.
 #pragma once
 #include <array>
+#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
@@ -48,35 +50,38 @@ class Ledger {
     void add(double seconds);
   };
   [[nodiscard]] const Latencies& latencies() const { return latencies_; }
-  [[nodiscard]] std::size_t waiting() const { return gathering_.waiting.size() + flying_.waiting.size(); }  // answers and commands
+  [[nodiscard]] std::size_t waiting() const;  // answers and commands
 
  private:
   using Key = std::pair<std::string, std::string>;
   struct Group {
     std::map<Key, store::Bytes, std::less<>> writes;  // null: erased
     std::vector<Loop::Work> waiting;
-    [[nodiscard]] bool empty() const { return writes.empty() && waiting.empty(); }
     [[nodiscard]] std::vector<store::Write> list() const;
   };
 
   void flush();
+  void commit_inline();
   void commit_in_background();
-  void finished(const Result<void>& outcome);
-  Result<void> commit(const std::vector<store::Write>& writes);
+  void committed(double seconds);
+  void let_out(std::vector<Loop::Work> waiting);
+  void fail(const Error& error);
+  // Asked before a commit that failed is tried again; on the committer.
+  [[nodiscard]] bool closed_within(std::chrono::milliseconds time);
 
   store::Store& store_;
   Loop& loop_;
   Mode mode_;
-  Group gathering_, flying_;
-  bool in_flight_ = false;
+  Group gathering_;
+  std::deque<Group> flying_;  // being committed, oldest first. The committer reads their writes, which stay as they are
   bool healthy_ = true, abandoned_ = false;
   Loop::Work on_fenced_;
   std::uint64_t commits_ = 0;
   Latencies latencies_;
 
-  std::mutex mutex_;  // guards job_ and closing_
+  std::mutex mutex_;  // guards jobs_ and closing_
   std::condition_variable wake_;
-  std::optional<std::vector<store::Write>> job_;
+  std::deque<const Group*> jobs_;
   bool closing_ = false;
   std::thread committer_;
 };

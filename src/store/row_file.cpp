@@ -16,8 +16,8 @@ namespace {
 
 // 2: values are packed. 3: a table with an index beside it. Keys come in any order; with the values in the index's own tree each put
 // split pages of values, now those are appended one after the other and only small entries go to scattered places. 4: what is new
-// stands in the journal first.
-constexpr int kVersion = 4, kSameTable = 3;
+// stands in the journal first. 5: histories refer to values they have written before (asl/history.hpp).
+constexpr int kVersion = 5, kSameTable = 3;
 constexpr const char* kTable =
     "CREATE TABLE IF NOT EXISTS rows (tbl BLOB NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (tbl, key))";
 constexpr const char* kProgress =
