@@ -97,7 +97,11 @@ void Execution::Interpreter::waiting(const Frame& frame, std::vector<Waiting>& o
 void Execution::Interpreter::take(const Input& input) {
   if (input.kind == Input::Kind::started) {
     if (events_ > 0) return;
-    Json::Object details{{"input", info_.input_text}, {"inputDetails", Json::object({{"truncated", false}})}, {"roleArn", info_.role_arn}};
+    // As it was given: mostly the text that its value has, too.
+    Json::Object details = info_.input.dump() == info_.input_text
+                               ? Json::Object{{"inputValue", info_.input}}
+                               : Json::Object{{"input", info_.input_text}, {"inputDetails", Json::object({{"truncated", false}})}};
+    details.set("roleArn", info_.role_arn);
     if (!info_.alias_arn.empty()) details.set("stateMachineAliasArn", info_.alias_arn);
     if (!info_.version_arn.empty()) details.set("stateMachineVersionArn", info_.version_arn);
     emit(top_, "ExecutionStarted", "executionStartedEventDetails", std::move(details));

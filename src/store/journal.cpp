@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
-#include <zstd.h>
 
 #include <algorithm>
 #include <cassert>
@@ -25,8 +24,6 @@ struct Header {
 constexpr std::uint32_t kMagic = 0x4a57'4e53;  // "SNWJ"
 constexpr std::uint32_t kErased = 0xffff'ffff;
 constexpr std::size_t kLargest = std::size_t{1} << 31;
-// The executions of a group resemble each other, so the fastest level packs them well (docs/adr/0010).
-constexpr int kLevel = -1;
 
 std::uint64_t checksum(std::uint64_t number, std::string_view body) { return XXH3_64bits_withSeed(body.data(), body.size(), number); }
 
@@ -51,11 +48,9 @@ std::optional<Taken> take(std::string_view text) {
 
 // Nothing: the bytes are none of ours, although their checksum holds.
 std::optional<std::vector<Write>> writes_of(std::string_view packed) {
-  const unsigned long long size = ZSTD_getFrameContentSize(packed.data(), packed.size());
-  if (size == ZSTD_CONTENTSIZE_ERROR || size == ZSTD_CONTENTSIZE_UNKNOWN || size > kLargest) return std::nullopt;
-  std::string unpacked(size, '\0');
-  if (ZSTD_decompress(unpacked.data(), size, packed.data(), packed.size()) != size) return std::nullopt;
-  std::string_view body = unpacked;
+  const auto unpacked = looks_packed(packed) ? Unpacker().unpack(packed) : std::nullopt;
+  if (!unpacked) return std::nullopt;
+  std::string_view body = *unpacked;
   bool whole = true;
   const auto bytes = [&](std::size_t n) {
     whole = whole && n <= body.size();
@@ -168,10 +163,6 @@ void Journal::remove(const std::string& folder) {
   for (std::size_t which = 0; which < 2; ++which) ::unlink(path_of(folder, which).c_str());
 }
 
-void Journal::Free::operator()(ZSTD_CCtx_s* context) const { ZSTD_freeCCtx(context); }
-
-Journal::Journal() : context_(ZSTD_createCCtx()) {}
-
 Journal::~Journal() {
   for (const File& file : files_)
     if (file.descriptor >= 0) ::close(file.descriptor);
@@ -216,14 +207,10 @@ Result<void> Journal::append(const std::vector<Write>& writes) {
     if (w.value) body_ += *w.value;
   }
   if (body_.size() > kLargest) return fail(ErrorCode::invalid, "a group of writes is larger than 2 GiB");
-  record_.resize(sizeof(Header) + ZSTD_compressBound(body_.size()));
-  const std::size_t size = ZSTD_compressCCtx(context_.get(), record_.data() + sizeof(Header), record_.size() - sizeof(Header), body_.data(),
-                                             body_.size(), kLevel);
-  assert(!ZSTD_isError(size));
-  record_.resize(sizeof(Header) + size);
-  const std::string_view packed = std::string_view(record_).substr(sizeof(Header));
-  const Header header{.magic = kMagic, .length = static_cast<std::uint32_t>(size), .number = next_, .checksum = checksum(next_, packed)};
-  std::memcpy(record_.data(), &header, sizeof header);
+  const std::string_view packed = packer_.pack_fast(body_);
+  const Header header{
+      .magic = kMagic, .length = static_cast<std::uint32_t>(packed.size()), .number = next_, .checksum = checksum(next_, packed)};
+  record_.assign(reinterpret_cast<const char*>(&header), sizeof header).append(packed);
   File& file = files_[current_];
   if (auto written = write_at(file.descriptor, file.path, record_, at_); !written) return written;
   crash_point("committing");

@@ -7,13 +7,11 @@
 #pragma once
 #include <array>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
+#include "store/packing.hpp"
 #include "store/store.hpp"
-
-struct ZSTD_CCtx_s;
 
 namespace snapward::store {
 
@@ -29,7 +27,7 @@ class Journal {
 
   static void remove(const std::string& folder);
 
-  Journal();
+  Journal() = default;
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;
   ~Journal();
@@ -57,10 +55,7 @@ class Journal {
   std::array<File, 2> files_;
   std::size_t current_ = 0, at_ = 0;
   std::uint64_t next_ = 1;
-  struct Free {
-    void operator()(ZSTD_CCtx_s* context) const;
-  };
-  std::unique_ptr<ZSTD_CCtx_s, Free> context_;
+  Packer packer_;
   std::string body_, record_;
 };
 
