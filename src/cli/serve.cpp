@@ -239,6 +239,8 @@ int Node::run() {
       auto opened = store::open_postgres(o_.store, *epoch);
       if (opened)
         live(**opened, *epoch);
+      else if (opened.error().code == ErrorCode::unsupported)
+        exit_code_ = fail_with(opened.error().message);
       else
         spdlog::error("the state cannot be opened: {}", opened.error().message);
       lease_->release();

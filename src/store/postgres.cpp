@@ -31,6 +31,12 @@ constexpr const char* kFence =
     "SELECT 1 / (SELECT count(*) FROM (SELECT 1 FROM snapward.leases WHERE shard = 'all' AND epoch = $1::bigint FOR KEY SHARE) held)";
 constexpr std::string_view kDivisionByZero = "22012";
 
+Result<void> check_layout(int layout) {
+  if (layout <= kLayout) return {};
+  return fail(ErrorCode::unsupported,
+              fmt::format("the database was written by a newer snapward (layout {}, this one knows {}); use that one", layout, kLayout));
+}
+
 std::string_view field(const pq::Answer& answer, int row, int column) {
   return {PQgetvalue(answer.get(), row, column), static_cast<std::size_t>(PQgetlength(answer.get(), row, column))};
 }
@@ -41,6 +47,10 @@ class PostgresStore final : public Store {
 
   Result<void> open() {
     if (auto connected = writer_.ensure(url_); !connected) return connected;
+    // Another node may have brought it up to date since this one started.
+    const auto found = writer_.run("SELECT max(layout) FROM snapward.layout");
+    if (!found) return std::unexpected(found.error());
+    if (auto known = check_layout(std::atoi(PQgetvalue(found->get(), 0, 0))); !known) return known;
     return reader_.ensure(url_);
   }
 
@@ -149,9 +159,7 @@ Result<void> prepare_postgres(const std::string& url) {
   const auto found = run("SELECT coalesce(max(layout), 0) FROM snapward.layout");
   if (!found) return std::unexpected(found.error());
   const int layout = std::atoi(PQgetvalue(found->get(), 0, 0));
-  if (layout > kLayout)
-    return fail(ErrorCode::unavailable,
-                fmt::format("the database was written by a newer snapward (layout {}, this one knows {}); use that one", layout, kLayout));
+  if (auto known = check_layout(layout); !known) return known;
   for (int i = layout; i < kLayout; ++i)
     if (auto migrated = run(fmt::format("BEGIN; {} INSERT INTO snapward.layout VALUES ({}); COMMIT", kMigrations[i], i + 1)); !migrated)
       return std::unexpected(migrated.error());

@@ -27,6 +27,25 @@ constexpr const char* kProgress =
 // Free pages are given back when they are a quarter of the file, and at least so many; so many after each application.
 constexpr std::int64_t kFewFreePages = 2048, kGivenBack = 4096;
 
+// The same bytes once more, so that the disk has what reading shows: a process before this one may have had a flush that failed.
+Result<void> write_again(const std::string& path) {
+  const int file = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (file < 0 && errno == ENOENT) return {};
+  bool good = file >= 0;
+  std::string bytes(std::size_t{1} << 20, '\0');
+  for (off_t at = 0; good;) {
+    const ssize_t n = ::pread(file, bytes.data(), bytes.size(), at);
+    if (n == 0) break;
+    good = n > 0 && ::pwrite(file, bytes.data(), static_cast<std::size_t>(n), at) == n;
+    at += n;
+  }
+  good = good && ::fsync(file) == 0;
+  const int problem = errno;
+  if (file >= 0) ::close(file);
+  if (good) return {};
+  return fail(ErrorCode::unavailable, fmt::format("cannot write '{}': {}; check the disk and its permissions", path, strerror(problem)));
+}
+
 }  // namespace
 
 void RowFile::CloseDb::operator()(sqlite3* db) const { sqlite3_close_v2(db); }
@@ -55,6 +74,7 @@ struct RowFile::Use {
 
 Result<void> RowFile::open(const std::string& path) {
   path_ = path;
+  if (auto written = write_again(path + "-wal"); !written) return written;
   if (auto opened = connect(writer_); !opened) return opened;
   const auto layout = number("PRAGMA user_version");  // 0: a new file
   if (!layout) return std::unexpected(layout.error());
@@ -136,8 +156,16 @@ Result<void> RowFile::settle() {
     const bool good = descriptor >= 0 ? ::fsync(descriptor) == 0 : errno == ENOENT;
     const int problem = errno;
     if (descriptor >= 0) ::close(descriptor);
-    if (!good) return fail(ErrorCode::unavailable, fmt::format("'{}' cannot be written to the disk: {}", path, strerror(problem)));
+    if (!good) return flush_failed(path, strerror(problem));
   }
+  return {};
+}
+
+Result<void> RowFile::empty_log() {
+  // A backup that reads from the log is not waited for: what it reads stays where it is.
+  const int rc = sqlite3_wal_checkpoint_v2(writer_.get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+  if (rc != SQLITE_OK && rc != SQLITE_BUSY) return error(writer_, "cannot write");
+  log_pages_ = 0;
   return {};
 }
 
@@ -172,8 +200,19 @@ Result<std::vector<Row>> RowFile::scan(std::string_view table, const Range& rang
   return out;
 }
 
+// Nor may SQLite move its log into the file and drop it when it is closed: of the log, the disk may have the beginning only.
+std::unexpected<Error> RowFile::flush_failed(const std::string& path, std::string_view why) const {
+  for (const Db* db : {&writer_, &reader_})
+    if (*db) sqlite3_db_config(db->get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  return fail(ErrorCode::corrupt,
+              fmt::format("a flush of '{}' failed ({}), so what the disk has of it is unknown; check the disk and start "
+                          "again: nothing acknowledged is lost",
+                          path, why));
+}
+
 std::unexpected<Error> RowFile::error(const Db& db, std::string_view what) const {
-  const int code = sqlite3_errcode(db.get()) & 0xFF;
+  const int exactly = sqlite3_extended_errcode(db.get()), code = exactly & 0xFF;
+  if (exactly == SQLITE_IOERR_FSYNC || exactly == SQLITE_IOERR_DIR_FSYNC) return flush_failed(path_, sqlite3_errmsg(db.get()));
   const bool corrupt = code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
   const char* advice = corrupt               ? "the file is damaged: restore it from a backup"
                        : code == SQLITE_FULL ? "the disk is full: free some space, work goes on by itself"

@@ -1,6 +1,9 @@
 // RowFile: the rows of a data folder in SQLite, `snapward.db`, and the number of the last group of writes taken into them. What was
 // applied is whole after any crash, but on stable storage only once settled: until then the journal has it too. One thread applies and
 // settles; one other may read at the same time. Private to store/.
+//
+// Corrupt, of apply() and settle(): the file is damaged, or a flush failed. The kernel may say yes to the next flush although it has
+// dropped what it could not write, so there must be none: the process is to end. Opening starts from what is really on the disk.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -31,6 +34,8 @@ class RowFile {
   [[nodiscard]] std::uint64_t applied() const { return applied_; }
   // What was applied is on stable storage when this returns. Wanted too when SQLite's log is long: it is moved into the file then.
   Result<void> settle();
+  // At opening: nothing rests on SQLite's log of the process before, whose flush may have failed. Its rows are written into the file.
+  Result<void> empty_log();
   [[nodiscard]] bool log_is_long() const { return log_pages_ > 8192; }  // 64 MiB
 
   Result<std::optional<std::string>> get(std::string_view table, std::string_view key);
@@ -48,6 +53,7 @@ class RowFile {
   struct Use;
 
   std::unexpected<Error> error(const Db& db, std::string_view what) const;
+  std::unexpected<Error> flush_failed(const std::string& path, std::string_view why) const;
   [[nodiscard]] std::unexpected<Error> damaged(std::string_view table, std::string_view key) const;
   Result<void> connect(Db& db);
   Result<void> execute(const char* sql);

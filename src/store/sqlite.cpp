@@ -60,6 +60,7 @@ class SqliteStore final : public Store {
     if (!left) return std::unexpected(left.error());
     for (const Journal::Group& group : *left)
       if (auto applied = rows_.apply(RowFile::changes(group.writes), group.number); !applied) return applied;
+    if (auto emptied = rows_.empty_log(); !emptied) return emptied;
     if (auto settled = rows_.settle(); !settled) return settled;
     last_ = applied_ = settled_ = rows_.applied();
     if (auto opened = journal_.open(folder, last_ + 1); !opened) return opened;
@@ -162,10 +163,18 @@ class SqliteStore final : public Store {
     }
   }
 
+  // The journal has what the table may have lost, but only as long as nothing is written over it.
+  [[noreturn]] static void stop(const Error& error) {
+    spdlog::critical("{}", error.message);
+    spdlog::shutdown();
+    std::_Exit(1);
+  }
+
   // Until it succeeds; false: the store is closing.
   bool attempt(const std::function<Result<void>()>& work) {
     for (;;) {
       const auto done = work();
+      if (!done && done.error().code == ErrorCode::corrupt) stop(done.error());
       std::unique_lock lock(mutex_);
       if (done) {
         if (!std::exchange(trouble_, {}).empty()) spdlog::info("the journal is moved into the table of rows again");

@@ -515,6 +515,7 @@ TEST_F(PostgresTest, LeavesADatabaseFromTheFutureAlone) {
   const auto prepared = prepare_postgres(database());
   ASSERT_FALSE(prepared);
   EXPECT_NE(prepared.error().message.find("written by a newer snapward"), std::string::npos);
+  EXPECT_FALSE(open_postgres(database(), 0));  // nor does a node that was there before
 }
 
 TEST_F(PostgresTest, ALargeCommitAndManyRows) {

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """The crash campaign: the real server under load, killed again and again, and nothing may be lost or done twice.
 
-usage: run.py BINARY [--kills 200] [--seed 1]
+usage: run.py BINARY [--kills 200] [--seed 1] [--power-cuts [--library libsnapward_disk.so]]
+
+With --power-cuts the disk loses its power each time: what was not flushed is there, or gone, sector by sector (power.py), and in some
+lives a flush fails as on a broken disk.
 
 Half of the kills are SIGKILL at a random moment; the others happen by themselves at a labelled place between decision, commit and
 performance (src/base/crash_point.hpp). Everything that was acknowledged is written down here and checked, some of it after each
@@ -11,11 +14,13 @@ restart and all of it at the end:
   events          every acknowledged PutEvents entry started exactly one execution
   notifications   every acknowledged Publish reached the HTTP subscriber
   snapshots       every acknowledged CreateSnapshot completes, is tagged, has one copy at most, a confirmed one; of each volume exactly the newest stay
+  tables          every acknowledged PutItem is there, and of an item written again and again the last acknowledged value or a later one
   schedules       the scheduled machine goes on running over the restarts
 
 Exit code 0: no violation. Traffic stays on 127.0.0.1; time runs 20 times faster.
 """
 import argparse
+import base64
 import collections
 import http.client
 import http.server
@@ -32,6 +37,8 @@ import tempfile
 import threading
 import time
 import urllib.parse
+
+import power
 
 LABELS = ["decided", "committing", "committed", "applying", "performing", "performed", "delivering", "delivered", "answering"]
 ACCOUNT, PRIMARY, DR = "000000000000", "us-west-2", "us-east-2"
@@ -51,7 +58,7 @@ class Refused(Exception):
 class Client:
     """A client of one thread: unsigned requests with the scope that names service and region. OSError: no answer came."""
 
-    TARGETS = {"states": "AWSStepFunctions", "events": "AWSEvents", "sqs": "AmazonSQS"}
+    TARGETS = {"states": "AWSStepFunctions", "events": "AWSEvents", "sqs": "AmazonSQS", "dynamodb": "DynamoDB_20120810"}
 
     def __init__(self, port):
         self.port, self.connection = port, None
@@ -101,16 +108,16 @@ class Subscriber(http.server.BaseHTTPRequestHandler):
 
 
 class Server:
-    def __init__(self, binary, data, port):
-        self.binary, self.data, self.port, self.process = binary, data, port, None
-        self.starts, self.slowest = 0, 0.0
+    def __init__(self, binary, data, port, disk):
+        self.binary, self.data, self.port, self.disk, self.process = binary, data, port, disk, None
+        self.starts, self.slowest, self.sectors_lost = 0, 0.0, 0
 
-    def start(self, crash=None):
+    def start(self, crash=None, fails=None):
         begun = time.time()
-        env = dict(os.environ, **({"SNAPWARD_CRASH": crash} if crash else {}))
+        env = dict(os.environ, **({"SNAPWARD_CRASH": crash} if crash else {}), **(self.disk.environment(fails) if self.disk else {}))
         command = [self.binary, "serve", "--data", self.data, "--port", str(self.port), "--time-scale", "20", "--no-throttling", "--log-level", "error",
                    "--retention", str(RETENTION)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL if fails else None, text=True, env=env)
         ready = self.process.stdout.readline()
         self.starts += 1
         self.slowest = max(self.slowest, time.time() - begun)
@@ -120,6 +127,8 @@ class Server:
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()
+        if self.disk:
+            self.sectors_lost += self.disk.cut_power()
 
 
 def xml_all(text, tag):
@@ -127,12 +136,14 @@ def xml_all(text, tag):
 
 
 class Campaign:
-    def __init__(self, binary, kills, seed):
+    def __init__(self, binary, kills, seed, library):
         self.kills, self.random = kills, random.Random(seed)
         self.data = tempfile.mkdtemp(prefix="snapward-crash-")
-        self.server = Server(binary, self.data, free_port())
+        self.disk = power.Disk(self.data, library, seed) if library else None
+        self.server = Server(binary, self.data, free_port(), self.disk)
         self.executions, self.events, self.messages = [], [], []  # acknowledged
         self.snapshots = []  # (volume, start, id), acknowledged
+        self.items, self.large = [], 0  # acknowledged: keys, and the last number of the large item
         self.volumes = []
         self.stopping = False
         self.violations = []
@@ -165,6 +176,8 @@ class Campaign:
         c.json("events", "PutTargets", Rule="work", Targets=[{"Id": "m", "Arn": self.started, "RoleArn": role}])
         c.json("events", "PutRule", Name="tick", ScheduleExpression="rate(1 minute)")
         c.json("events", "PutTargets", Rule="tick", Targets=[{"Id": "m", "Arn": self.ticking, "RoleArn": role}])
+        c.json("dynamodb", "CreateTable", TableName="items", BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
+               AttributeDefinitions=[{"AttributeName": "k", "AttributeType": "S"}])
         self.subscriber = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Subscriber)
         threading.Thread(target=self.subscriber.serve_forever, daemon=True).start()
         self.topic = xml_all(c.query("sns", "CreateTopic", Name="news"), "TopicArn")[0]
@@ -210,6 +223,18 @@ class Campaign:
         self.snapshots.append(tuple(xml_all(made, tag)[0] for tag in ("volumeId", "startTime", "snapshotId")))
         time.sleep(0.15)
 
+    def put_item(self, client, n):
+        if n % 4:
+            key = f"{len(self.items)}-{n}"
+            client.json("dynamodb", "PutItem", TableName="items", Item={"k": {"S": key}})
+            self.items.append(key)
+        else:  # so that the journal's files are filled again and again
+            number = self.large + 1
+            noise = base64.b64encode(self.random.randbytes(250_000)).decode()
+            client.json("dynamodb", "PutItem", TableName="items", Item={"k": {"S": "large"}, "n": {"N": str(number)}, "noise": {"S": noise}})
+            self.large = number
+        time.sleep(0.01)
+
     # ── Killing ──
 
     def run(self):
@@ -221,23 +246,29 @@ class Campaign:
         finally:
             self.server.process.kill()
             shutil.rmtree(self.data, ignore_errors=True)
+            if self.disk:
+                self.disk.remove()
 
     def campaign(self):
         begun = time.time()
         self.set_the_scene()
-        threads = [threading.Thread(target=self.work, args=(act,), daemon=True) for act in (self.start_execution, self.start_execution, self.put_event, self.publish, self.snapshot)]
+        threads = [threading.Thread(target=self.work, args=(act,), daemon=True) for act in (self.start_execution, self.start_execution, self.put_event, self.publish, self.snapshot, self.put_item)]
         for t in threads:
             t.start()
         for n in range(self.kills):
             label = LABELS[n // 2 % len(LABELS)] if n % 2 else None
             self.server.kill()
             crash = f"{label}:{self.random.randint(1, 40)}" if label else None
-            while not self.server.start(crash):  # it may be aimed at a place on the way up
-                if not crash:
+            fails = None
+            if self.disk and n % 4 == 0:  # SQLite's log most of all: that one is not written again
+                fails = f"{self.random.choice(['snapward.db-wal'] * 4 + ['snapward.db', 'journal-0', 'journal-1'])}:{self.random.randint(1, 8)}"
+                label = f"a flush of {fails.split(':')[0]} fails"
+            while not self.server.start(crash, fails):  # it may be aimed at a place on the way up
+                if not crash and not fails:
                     raise AssertionError("it does not start any more")
                 self.hits[label] += 1
                 self.server.kill()
-                crash = label = None
+                crash = fails = label = None
             self.spot_check()
             try:
                 self.server.process.wait(2.0 if label else self.random.uniform(0.05, 0.5))
@@ -259,7 +290,7 @@ class Campaign:
         size = sum(os.path.getsize(os.path.join(self.data, f)) for f in os.listdir(self.data))
         places = ", ".join(f"{k} {v}" for k, v in sorted(self.hits.items(), key=str))
         print(f"{self.kills} kills in {time.time() - begun:.0f} s ({places}); slowest start {self.server.slowest * 1000:.0f} ms, {size >> 20} MiB of state, "
-              f"{self.refused} requests refused; {len(self.violations)} violations")
+              f"{self.refused} requests refused, {self.server.sectors_lost} sectors lost; {len(self.violations)} violations")
         return 1 if self.violations else 0
 
     def spot_check(self):
@@ -335,13 +366,25 @@ class Campaign:
         for message in self.messages:
             if not Subscriber.received[message]:
                 self.violation(f"the notification {message} reached nobody")
+        kept, start = {}, {}
+        while True:
+            page = client.json("dynamodb", "Scan", TableName="items", **start)
+            kept.update((item["k"]["S"], item) for item in page["Items"])
+            if "LastEvaluatedKey" not in page:
+                break
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        for key in self.items:
+            if key not in kept:
+                self.violation(f"the item {key} is gone")
+        if self.large and int(kept.get("large", {"n": {"N": "0"}})["n"]["N"]) < self.large:
+            self.violation(f"the large item is not number {self.large}")
         ticks = len(self.listed(client, self.ticking))
         if ticks < self.server.starts / 20:
             self.violation(f"the schedule ran {ticks} times in {self.server.starts} lives of the server")
         self.check_snapshots(client)
         again = {k: sum(1 for v in c.values() if v > 1) for k, c in (("messages", said), ("notifications", Subscriber.received))}
-        print(f"  at the end: {len(self.executions)} executions, {len(self.events)} events, {len(self.messages)} notifications, {len(self.snapshots)} snapshots "
-              f"checked; {ticks} ticks; at-least-once twice: {again}")
+        print(f"  at the end: {len(self.executions)} executions, {len(self.events)} events, {len(self.messages)} notifications, {len(self.snapshots)} snapshots, "
+              f"{len(self.items)} items checked; {ticks} ticks; at-least-once twice: {again}")
 
     def check_snapshots(self, client):
         def described(region):
@@ -378,8 +421,12 @@ def main():
     parser.add_argument("binary")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--power-cuts", action="store_true")
+    parser.add_argument("--library", help="what is preloaded for them [libsnapward_disk.so beside BINARY]")
     options = parser.parse_args()
-    sys.exit(Campaign(os.path.abspath(options.binary), options.kills, options.seed).run())
+    binary = os.path.abspath(options.binary)
+    library = os.path.abspath(options.library or os.path.join(os.path.dirname(binary), "libsnapward_disk.so"))
+    sys.exit(Campaign(binary, options.kills, options.seed, library if options.power_cuts else None).run())
 
 
 if __name__ == "__main__":

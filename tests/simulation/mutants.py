@@ -39,6 +39,7 @@ MUTANTS = [
     ("writes no journal", 10, "src/engine/executions.cpp", "ledger_.put(kInputs,", "if (live.inputs++ > 1) ledger_.put(kInputs,"),
     ("skips a part of the history", 10, "src/engine/executions.cpp", "if (!step.history.empty() && !live.express)", "if (!step.history.empty() && live.inputs != 2)"),
     ("answers before it has saved", "crash", "src/services/front.cpp", "ledger_.after_commit([=] {\n        crash_point", "loop_.defer([=] {\n        crash_point"),
+    ("answers before the journal is flushed", "power cuts", "src/store/journal.cpp", "if (::fdatasync(file.descriptor) != 0)", "if (false)"),
     ("forgets what is in the journal only", "crash", "src/store/sqlite.cpp", "const Journal::Group& group : *left", "const Journal::Group& group : std::vector<Journal::Group>()"),
 ]
 KILLS = 60  # of those
@@ -85,11 +86,12 @@ def main():
                 continue
             binary = mutant(build, commands, scratch, name, file, *edits)
             found = {}
-            if invariant == "crash":
-                report = run([sys.executable, str(root / "tests/crash/run.py"), str(binary), "--kills", str(KILLS)], timeout=600)
+            if isinstance(invariant, str):
+                how = ["--power-cuts", "--library", str(build / "libsnapward_disk.so")] if invariant == "power cuts" else []
+                report = run([sys.executable, str(root / "tests/crash/run.py"), str(binary), "--kills", str(KILLS), *how], timeout=600)
                 violations = re.findall("VIOLATION (.*)", report.stdout)
-                found = {"crash": ("-", violations[0])} if violations else {}
-            for first in range(1, SEEDS, STEP) if invariant != "crash" else []:
+                found = {invariant: ("-", violations[0])} if violations else {}
+            for first in range(1, SEEDS, STEP) if isinstance(invariant, int) else []:
                 report = run([str(binary), "simulate", "--json", "--from", str(first), "--seeds", str(STEP)], timeout=600)
                 if not report.stdout:
                     sys.exit(f"mutants.py: '{name}' ended with {report.returncode} instead of a report: {report.stderr[-300:]}")
