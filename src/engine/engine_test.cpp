@@ -189,6 +189,33 @@ TEST(Ledger, SavesNothingBehindAGroupThatIsNotSaved) {
   EXPECT_EQ(store.inner->scan("t", {})->size(), 0U);
 }
 
+// An answer does not wait for the loop, which may be at something long; with nothing to save before it, it leaves with the turn.
+TEST(Ledger, AnAnswerLeavesWhenItsWritesAreSaved) {
+  const SystemClock clock;
+  SeededEntropy entropy(1);
+  Loop loop(clock, entropy);
+  FlakyStore store;
+  Ledger ledger(store, loop, Ledger::Mode::background_commits);
+  std::atomic<bool> saved = false, answered = false, idle_answered = false;
+  loop.post([&] { ledger.answer_after_commit([&] { idle_answered = true; }); });
+  loop.settle();
+  EXPECT_TRUE(idle_answered);
+  loop.post([&] {
+    ledger.put("t", "a", "1");
+    ledger.answer_after_commit([&] {
+      saved = store.get("t", "a")->has_value();
+      answered = true;
+    });
+  });
+  loop.settle();
+  for (int i = 0; i < 500 && !answered; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));  // and no turn of the loop
+  EXPECT_TRUE(answered);
+  EXPECT_TRUE(saved);
+  EXPECT_EQ(ledger.waiting(), 1U);  // until the loop hears of it
+  loop.settle();
+  EXPECT_EQ(ledger.commits(), 1U);
+}
+
 TEST(Ledger, SavesInOrderOnceItCanInTheBackground) {
   const SystemClock clock;
   SeededEntropy entropy(1);

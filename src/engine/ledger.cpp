@@ -92,10 +92,13 @@ std::vector<store::Row> Ledger::scan(std::string_view table, store::Range range)
 }
 
 void Ledger::after_commit(Loop::Work work) { gathering_.waiting.push_back(std::move(work)); }
+void Ledger::answer_after_commit(Loop::Work answer) {
+  (mode_ == Mode::background_commits ? gathering_.answers : gathering_.waiting).push_back(std::move(answer));
+}
 
 std::size_t Ledger::waiting() const {
-  std::size_t out = gathering_.waiting.size();
-  for (const Group& group : flying_) out += group.waiting.size();
+  std::size_t out = gathering_.waiting.size() + gathering_.answers.size();
+  for (const Group& group : flying_) out += group.waiting.size() + group.answers.size();
   return out;
 }
 
@@ -104,6 +107,7 @@ void Ledger::flush() {
   if (gathering_.writes.empty()) {
     // What waits for nothing new waits for what is under way.
     auto waiting = std::exchange(gathering_.waiting, {});
+    std::ranges::move(std::exchange(gathering_.answers, {}), std::back_inserter(waiting));
     if (flying_.empty()) return let_out(std::move(waiting));
     std::ranges::move(waiting, std::back_inserter(flying_.back().waiting));
     return;
@@ -179,6 +183,7 @@ void Ledger::commit_in_background() {
           const std::lock_guard lock(mutex_);
           jobs_.pop_front();
         }
+        for (const Loop::Work& answer : group->answers) answer();
         loop_.post([this, seconds = seconds_since(begun)] { committed(seconds); });
         break;
       }

@@ -37,6 +37,9 @@ class Ledger {
 
   // Runs `work` on the loop once all that has been written so far is durable.
   void after_commit(Loop::Work work);
+  // The same for an answer to a client, which may be given on any thread: it leaves as soon as the writes are durable, whatever the loop
+  // is at. It touches nothing of the loop's.
+  void answer_after_commit(Loop::Work answer);
   [[nodiscard]] bool healthy() const { return healthy_; }
   void on_fenced(Loop::Work handler) { on_fenced_ = std::move(handler); }
   // From now on nothing is committed or let out: the state is another's. On the loop.
@@ -56,7 +59,7 @@ class Ledger {
   using Key = std::pair<std::string, std::string>;
   struct Group {
     std::map<Key, store::Bytes, std::less<>> writes;  // null: erased
-    std::vector<Loop::Work> waiting;
+    std::vector<Loop::Work> waiting, answers;
     [[nodiscard]] std::vector<store::Write> list() const;
   };
 
@@ -73,7 +76,7 @@ class Ledger {
   Loop& loop_;
   Mode mode_;
   Group gathering_;
-  std::deque<Group> flying_;  // being committed, oldest first. The committer reads their writes, which stay as they are
+  std::deque<Group> flying_;  // being committed, oldest first. The committer reads their writes and answers
   bool healthy_ = true, abandoned_ = false;
   Loop::Work on_fenced_;
   std::uint64_t commits_ = 0;

@@ -118,7 +118,7 @@ void Front::handle(const wire::HttpRequest& request, Respond respond) {
               respond = std::move(respond), id]() mutable {
     cloud::Call call{service->name, region, operation->name, std::move(input)};
     loop_.spawn(cloud_.call(std::move(call)), [this, service, protocol, operation, respond, id](const cloud::Reply& reply) {
-      ledger_.after_commit([=] {
+      ledger_.answer_after_commit([=] {
         crash_point("answering");
         respond([=] {
           return reply ? wire::encode_reply(*service, protocol, *operation, *reply, id)
