@@ -37,12 +37,12 @@ class Values {
 };
 constexpr std::size_t kLookedBack = 32;
 
-// Whether setting members of `last` makes `value`, and less is to be written so.
-bool extends(const Json& value, const Json& last) {
-  if (!value.is_object() || !last.is_object() || value.as_object().size() < last.as_object().size()) return false;
+// Whether setting members of `base` makes `value`, and less is to be written so.
+bool extends(const Json& value, const Json& base) {
+  if (!value.is_object() || !base.is_object() || value.as_object().size() < base.as_object().size()) return false;
   bool saves = false;
   auto member = value.as_object().begin();
-  for (const auto& [key, before] : last.as_object()) {
+  for (const auto& [key, before] : base.as_object()) {
     if (member->key != key) return false;
     saves = saves || (before.depth() > 0 && member->value.identical(before));
     ++member;
@@ -50,12 +50,12 @@ bool extends(const Json& value, const Json& last) {
   return saves;
 }
 
-void append_changed(std::string& out, const Json& value, const Json& last) {
-  auto before = last.as_object().begin();
+void append_changed(std::string& out, const Json& value, const Json& base) {
+  auto before = base.as_object().begin();
   char separator = '{';
   for (const auto& [key, member] : value.as_object()) {
-    const bool unchanged = before != last.as_object().end() && member.identical(before->value);
-    if (before != last.as_object().end()) ++before;
+    const bool unchanged = before != base.as_object().end() && member.identical(before->value);
+    if (before != base.as_object().end()) ++before;
     if (unchanged) continue;
     out += separator;
     separator = ',';

@@ -273,7 +273,7 @@ constexpr std::array<char, 256> kEscapes = [] {
 }();
 }  // namespace
 
-// Appends to a string with room made ahead: what is asked for in bytes() may be written without looking.
+// Appends to a string with room made ahead: up to what room() was asked for is written without looking.
 class Json::Writer {
  public:
   explicit Writer(std::string& out) : out_(out) { make_room(out.size(), 256); }

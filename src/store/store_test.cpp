@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sqlite3.h>
+#include <zstd.h>
 
 #include <atomic>
 #include <cstring>
@@ -13,6 +14,7 @@
 
 #include "store/backup.hpp"
 #include "store/journal.hpp"
+#include "store/packing.hpp"
 #include "store/postgres.hpp"
 #include "store/pq.hpp"
 
@@ -134,6 +136,23 @@ TEST_P(StoreSuite, KeepsWhatWasCommittedOverReopening) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Stores, StoreSuite, testing::Values("memory", "sqlite", "postgres"), [](const auto& i) { return i.param; });
+
+// Frames name their dictionary: those of before layout 5 none, and those of a dictionary that is not ours are not misread.
+TEST(Packing, ReadsFramesByTheDictionaryTheyName) {
+  std::string text = R"([{"timestamp":"2026-01-01T00:00:00.000Z","type":"ExecutionStarted","id":1,"previousEventId":0}])";
+  text += text;
+  Packer packer;
+  std::string packed(packer.pack(text));
+  EXPECT_EQ(Unpacker().unpack(packed), text);
+  EXPECT_EQ(Unpacker().unpack(std::string(packer.pack_fast(text))), text);
+  EXPECT_EQ(ZSTD_getDictID_fromFrame(packed.data(), packed.size()), 40001U);
+  std::string plain(ZSTD_compressBound(text.size()), '\0');
+  plain.resize(ZSTD_compress(plain.data(), plain.size(), text.data(), text.size(), 1));
+  EXPECT_EQ(Unpacker().unpack(plain), text);
+  EXPECT_LT(packed.size() * 2, plain.size());
+  packed[5] = static_cast<char>(packed[5] ^ 1);  // the number's first byte: after the magic number and the frame's descriptor
+  EXPECT_EQ(Unpacker().unpack(packed), std::nullopt);
+}
 
 TEST(SqliteStore, RefusesASecondOwner) {
   const std::string folder = fresh_folder();
