@@ -1,5 +1,5 @@
 // Load over HTTP: so many clients, each with one connection, start executions of one machine as fast as they are answered.
-// usage: snapward_load PORT MACHINE_FILE INPUT_FILE [CLIENTS 16] [SECONDS 5]
+// usage: snapward_load PORT MACHINE_FILE INPUT_FILE [CLIENTS 16] [SECONDS 5] [REGION the server's own]
 // Prints executions a second and the latency of StartExecution. Goes to 127.0.0.1 only; ends by itself.
 #include <arpa/inet.h>
 #include <fmt/format.h>
@@ -28,7 +28,10 @@ std::string read_file(const char* path) {
 
 class Connection {
  public:
-  explicit Connection(std::uint16_t port) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
+  Connection(std::uint16_t port, const std::string& region) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    if (!region.empty())
+      scope_ = fmt::format(
+          "Authorization: AWS4-HMAC-SHA256 Credential=load/20260101/{}/states/aws4_request, SignedHeaders=host, Signature=0\r\n", region);
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_port = htons(port);
@@ -44,9 +47,9 @@ class Connection {
   // The status; the body goes to `body`.
   int call(const std::string& operation, const std::string& content, std::string* body = nullptr) {
     const std::string request = fmt::format(
-        "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Amz-Target: AWSStepFunctions.{}\r\nContent-Type: "
+        "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n{}X-Amz-Target: AWSStepFunctions.{}\r\nContent-Type: "
         "application/x-amz-json-1.0\r\nContent-Length: {}\r\n\r\n{}",
-        operation, content.size(), content);
+        scope_, operation, content.size(), content);
     if (!good_ || ::send(socket_, request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size())) return 0;
     std::string answer;
     char buffer[16384];
@@ -66,6 +69,7 @@ class Connection {
 
  private:
   int socket_;
+  std::string scope_;
   bool good_ = false;
 };
 
@@ -73,14 +77,15 @@ class Connection {
 
 int main(int argc, char** argv) {
   if (argc < 4) {
-    fmt::print(stderr, "usage: snapward_load PORT MACHINE_FILE INPUT_FILE [CLIENTS] [SECONDS]\n");
+    fmt::print(stderr, "usage: snapward_load PORT MACHINE_FILE INPUT_FILE [CLIENTS] [SECONDS] [REGION]\n");
     return 2;
   }
   const auto port = static_cast<std::uint16_t>(std::atoi(argv[1]));
   const int clients = argc > 4 ? std::atoi(argv[4]) : 16;
   const double seconds = argc > 5 ? std::atof(argv[5]) : 5;
+  const std::string region = argc > 6 ? argv[6] : "";
   std::string body;
-  Connection first(port);
+  Connection first(port, region);
   const std::string name = fmt::format("load-{}", std::chrono::system_clock::now().time_since_epoch().count());
   const Json create =
       Json::object({{"name", name}, {"definition", read_file(argv[2])}, {"roleArn", "arn:aws:iam::000000000000:role/load"}});
@@ -99,7 +104,7 @@ int main(int argc, char** argv) {
   const auto end = begun + std::chrono::duration<double>(seconds);
   for (int c = 0; c < clients; ++c)
     threads.emplace_back([&, c] {
-      Connection connection(port);
+      Connection connection(port, region);
       while (std::chrono::steady_clock::now() < end) {
         const auto sent = std::chrono::steady_clock::now();
         if (connection.call("StartExecution", start) != 200) {

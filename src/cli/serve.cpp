@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <map>
 #include <mutex>
 #include <thread>
 
@@ -16,9 +18,12 @@
 #include "net/client.hpp"
 #include "net/server.hpp"
 #include "nodes/gate.hpp"
+#include "nodes/peers.hpp"
+#include "nodes/shards.hpp"
 #include "runtimes/processes.hpp"
 #include "services/front.hpp"
 #include "services/regions.hpp"
+#include "store/leases.hpp"
 #include "store/postgres.hpp"
 #include "world/world.hpp"
 
@@ -154,8 +159,9 @@ Result<std::unique_ptr<store::Store>> open_store(const Options& o) {
   return store::open_sqlite(o.data);
 }
 
-// A node: its door, and, while it owns the state, the world behind it. A node on a folder or in memory owns its state from beginning to
-// end; of those on a database one does at a time, and the others hand requests on to it.
+// A node: its door, and, for each shard of the state that it owns, the world behind it, with a thread of its own. A node on a folder or in
+// memory owns its state from beginning to end, in one piece; those on a database own its shards between them, and hand requests on to
+// each other.
 class Node {
  public:
   Node(const Options& options, Setup setup) : o_(options), setup_(std::move(setup)) {}
@@ -163,24 +169,35 @@ class Node {
 
  private:
   Result<void> listen();
-  void live(store::Store& store, std::int64_t epoch);
-  void announce(std::int64_t epoch) const;
+  int run_alone();
+  int run_with_others();
+  void keep(const std::string& shard);  // owns it again and again, until the node is told to stop
+  void live(const std::string& shard, store::Store& store, std::int64_t epoch);
+  void leave(const std::string& shard);
+  void announce(const std::string& shard, std::int64_t epoch) const;
+  Task<std::expected<void, cloud::Error>> deploy(world::World& world) const;
   void stop_when_told();
+  [[nodiscard]] bool in_one_piece() const { return !leases_ || database_.shards.size() == 1; }
+  [[nodiscard]] services::Part part(const std::string& shard) const;
 
   const Options& o_;
   Setup setup_;
   std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
   sigset_t signals_{};
-  std::unique_ptr<store::Lease> lease_;  // null: alone
+  store::Database database_;
+  std::unique_ptr<store::Leases> leases_;  // null: alone
   std::unique_ptr<nodes::Gate> gate_;
   std::unique_ptr<net::Server> server_;
   std::string base_url_;
-  int exit_code_ = 0;
 
+  struct Tenure {
+    world::World* world;
+    services::Front* front;
+  };
   std::mutex mutex_;  // guards these
-  engine::Loop* loop_ = nullptr;
-  services::Front* front_ = nullptr;
+  std::map<std::string, Tenure> tenures_;
   bool stopping_ = false;
+  int exit_code_ = 0;
 };
 
 Result<void> Node::listen() {
@@ -201,60 +218,93 @@ int Node::run() {
   sigaddset(&signals_, SIGINT);
   sigaddset(&signals_, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+  const int code = o_.store.empty() ? run_alone() : run_with_others();
+  if (code == 0) fmt::print("Snapward has stopped.\n");
+  return code;
+}
 
-  std::unique_ptr<store::Store> store;
-  if (o_.store.empty()) {
-    auto opened = open_store(o_);
-    if (!opened) return fail_with(opened.error().message);
-    store = *std::move(opened);
-  } else if (const auto prepared = store::prepare_postgres(o_.store); !prepared) {
-    return fail_with(prepared.error().message);
-  }
+int Node::run_alone() {
+  auto store = open_store(o_);
+  if (!store) return fail_with(store.error().message);
   if (const auto listening = listen(); !listening) return fail_with(listening.error().message);
-  if (store) {
-    gate_ = std::make_unique<nodes::Gate>();
-  } else {
-    SystemEntropy entropy;
-    lease_ = std::make_unique<store::Lease>(
-        store::Lease::Options{.url = o_.store,
-                              .node = entropy.uuid(),
-                              .address = base_url_,
-                              .span = std::chrono::milliseconds(static_cast<std::int64_t>(o_.lease_seconds * 1000))});
-    gate_ = std::make_unique<nodes::Gate>(
-        nodes::Gate::Ownership{.held = [this] { return lease_->held(); }, .owner = [this] { return lease_->owner(); }});
-    server_->start();
-    fmt::print("Snapward {} listens on {} and will own the state when no other node does\n", SNAPWARD_VERSION, base_url_);
-    std::fflush(stdout);
-  }
+  gate_ = std::make_unique<nodes::Gate>();
   std::thread waiter([this] { stop_when_told(); });
-  if (store) {
-    live(*store, 0);
-  } else {
-    const auto lost = [this] {
-      const std::lock_guard lock(mutex_);
-      if (loop_) loop_->stop();
-    };
-    while (const auto epoch = lease_->acquire(lost)) {
-      begun_ = std::chrono::steady_clock::now();
-      auto opened = store::open_postgres(o_.store, *epoch);
-      if (opened)
-        live(**opened, *epoch);
-      else if (opened.error().code == ErrorCode::unsupported)
-        exit_code_ = fail_with(opened.error().message);
-      else
-        spdlog::error("the state cannot be opened: {}", opened.error().message);
-      lease_->release();
-      const std::lock_guard lock(mutex_);
-      if (stopping_ || exit_code_ != 0) break;
-    }
-  }
+  live(std::string(nodes::kWhole), **store, 0);
   server_->stop();
   kill(getpid(), SIGTERM);  // for the waiter, should it still wait
   waiter.join();
-  if (lease_) lease_->stop();
   gate_.reset();
-  fmt::print("Snapward has stopped.\n");
   return exit_code_;
+}
+
+int Node::run_with_others() {
+  // Roles are one for all regions, and every call would have to ask for them.
+  const std::vector<std::string> whole{std::string(nodes::kWhole)};
+  auto prepared =
+      store::prepare_postgres(o_.store, o_.enforce_iam ? whole : std::vector<std::string>(nodes::kShards.begin(), nodes::kShards.end()));
+  if (!prepared) return fail_with(prepared.error().message);
+  database_ = *std::move(prepared);
+  if (o_.enforce_iam && database_.shards != whole)
+    return fail_with("--enforce-iam needs a state in one piece, and this one is split into shards; start it with a database of its own");
+  if (const auto listening = listen(); !listening) return fail_with(listening.error().message);
+  SystemEntropy entropy;
+  leases_ = std::make_unique<store::Leases>(
+      store::Leases::Options{.url = o_.store,
+                             .node = entropy.uuid(),
+                             .address = base_url_,
+                             .shards = database_.shards,
+                             .span = std::chrono::milliseconds(static_cast<std::int64_t>(o_.lease_seconds * 1000))});
+  gate_ = std::make_unique<nodes::Gate>(nodes::Gate::Directory{.shards = database_.shards,
+                                                               .held = [this](const auto& shard) { return leases_->held(shard); },
+                                                               .owner = [this](const auto& shard) { return leases_->owner(shard); },
+                                                               .epoch = [this](const auto& shard) { return leases_->epoch(shard); },
+                                                               .secret = database_.secret});
+  server_->start();
+  fmt::print("Snapward {} listens on {} and takes its share of the state: {}\n", SNAPWARD_VERSION, base_url_,
+             fmt::join(database_.shards, ", "));
+  std::fflush(stdout);
+  std::thread waiter([this] { stop_when_told(); });
+  std::vector<std::thread> keepers;
+  for (const std::string& shard : database_.shards) keepers.emplace_back([this, shard] { keep(shard); });
+  for (std::thread& keeper : keepers) keeper.join();
+  server_->stop();
+  kill(getpid(), SIGTERM);
+  waiter.join();
+  leases_->stop();
+  gate_.reset();
+  return exit_code_;
+}
+
+void Node::keep(const std::string& shard) {
+  while (const auto epoch = leases_->acquire(shard, [this, shard] { leave(shard); })) {
+    auto opened = store::open_postgres(o_.store, shard, *epoch);
+    if (opened) {
+      live(shard, **opened, *epoch);
+    } else if (opened.error().code == ErrorCode::unsupported) {
+      const std::lock_guard lock(mutex_);
+      exit_code_ = fail_with(opened.error().message);
+    } else {
+      spdlog::error("the shard {} cannot be opened: {}", shard, opened.error().message);
+    }
+    opened = nullptr;
+    leases_->release(shard);
+    const std::lock_guard lock(mutex_);
+    if (!stopping_ && exit_code_ == 0) continue;
+    leases_->close();
+    for (const auto& [other, tenure] : tenures_) tenure.world->loop.stop();
+    return;
+  }
+}
+
+// Another node has the shard, or is to have it: then what has been let in is answered first.
+void Node::leave(const std::string& shard) {
+  if (leases_->held(shard)) gate_->close(shard);
+  const std::lock_guard lock(mutex_);
+  const auto tenure = tenures_.find(shard);
+  if (tenure == tenures_.end()) return;
+  world::World& world = *tenure->second.world;
+  if (!leases_->held(shard)) return world.loop.stop();
+  world.loop.post([&world] { world.ledger.after_commit([&world] { world.loop.stop(); }); });
 }
 
 void Node::stop_when_told() {
@@ -263,18 +313,21 @@ void Node::stop_when_told() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
-    if (front_) front_->say_draining();
+    for (const auto& [shard, tenure] : tenures_) tenure.front->say_draining();
   }
   if (const int left = server_->drain(std::chrono::milliseconds(static_cast<std::int64_t>(o_.drain_seconds * 1000))); left > 0)
     spdlog::warn("{} requests were still unanswered after {} s; they are given up", left, o_.drain_seconds);
-  {
-    const std::lock_guard lock(mutex_);
-    if (loop_) return loop_->stop();
-  }
-  if (lease_) lease_->stop();
+  if (leases_) leases_->close();
+  const std::lock_guard lock(mutex_);
+  for (const auto& [shard, tenure] : tenures_) tenure.world->loop.stop();
 }
 
-void Node::announce(std::int64_t epoch) const {
+void Node::announce(const std::string& shard, std::int64_t epoch) const {
+  if (leases_) {
+    fmt::print("Snapward {} owns the shard {} (epoch {})\n", SNAPWARD_VERSION, shard, epoch);
+    std::fflush(stdout);
+    return;
+  }
   fmt::print("Snapward {} is ready on {} after {} ms\n", SNAPWARD_VERSION, base_url_,
              std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun_).count());
   const auto& s = o_.settings;
@@ -284,24 +337,45 @@ void Node::announce(std::int64_t epoch) const {
     fmt::print("  snapshot workflows in {} (keep {}){}, volumes: {}\n", s.primary_region, s.retention,
                s.dr_region.empty() ? "" : fmt::format(" and {} (keep {})", s.dr_region, s.dr_retention),
                s.tag == "none" ? "all" : "tagged " + s.tag);
-  const std::string where = lease_         ? fmt::format("in PostgreSQL, owned by this node (epoch {})", epoch)
-                            : o_.in_memory ? "in memory, gone at the end"
-                                           : "kept in " + o_.data + "/";
-  fmt::print("  state: {}\n  try: aws --endpoint-url {} ec2 describe-regions\n", where, base_url_);
+  fmt::print("  state: {}\n  try: aws --endpoint-url {} ec2 describe-regions\n",
+             o_.in_memory ? "in memory, gone at the end" : "kept in " + o_.data + "/", base_url_);
   std::fflush(stdout);
 }
 
-// From reading the state to letting it go: until the node is told to stop, or another owns the state.
-void Node::live(store::Store& store, std::int64_t epoch) {
+services::Part Node::part(const std::string& shard) const {
+  const auto owner = [this](const cloud::Call& call) { return leases_->owner(std::string(nodes::shard_of(call.service, call.region))); };
+  return {.name = shard,
+          .number = nodes::number_of(shard),
+          .here = [shard](std::string_view service, std::string_view region) { return nodes::shard_of(service, region) == shard; },
+          .elsewhere = [this, owner](engine::Loop& loop, engine::Ledger& ledger) -> std::unique_ptr<cloud::Cloud> {
+            return std::make_unique<nodes::Elsewhere>(loop, ledger, nodes::Elsewhere::Road{.owner = owner, .secret = database_.secret});
+          }};
+}
+
+// Where regions are apart, the other one may not be owned yet.
+Task<std::expected<void, cloud::Error>> Node::deploy(world::World& world) const {
+  for (;;) {
+    const auto deployed = co_await snapshots::deploy(world.cloud, o_.account, o_.settings);
+    if (deployed) co_return std::expected<void, cloud::Error>();
+    if (in_one_piece() || cloud::kind_of(deployed.error()) != cloud::Kind::unavailable) co_return std::unexpected(deployed.error());
+    spdlog::info("the workflows are not deployed yet: {}", deployed.error().message);
+    co_await world.loop.sleep(std::chrono::seconds(1));
+  }
+}
+
+// From reading a shard to letting it go: until the node is told to stop, or another owns the shard.
+void Node::live(const std::string& shard, store::Store& store, std::int64_t epoch) {
   const Instant reached = last_time(store);
   if (o_.time_scale == 1.0) say_when_clock_is_behind(reached);
   const SystemClock clock(o_.time_scale, reached);
   SystemEntropy entropy;
   engine::Loop* world_loop = nullptr;
-  const std::string mailbox = !o_.mail.empty() ? o_.mail : o_.in_memory || lease_ ? "snapward-mail.mbox" : o_.data + "/mail.mbox";
+  const std::string mailbox = !o_.mail.empty() ? o_.mail : o_.in_memory || leases_ ? "snapward-mail.mbox" : o_.data + "/mail.mbox";
   auto outbound = std::make_unique<NetOutbound>(world_loop, mailbox);
   const auto mode = o_.in_memory ? engine::Ledger::Mode::inline_commits : engine::Ledger::Mode::background_commits;
-  world::World world(clock, entropy, store, mode, *outbound, setup_.cloud);
+  services::LocalCloudOptions cloud_options = setup_.cloud;
+  if (!in_one_piece()) cloud_options.part = part(shard);
+  world::World world(clock, entropy, store, mode, *outbound, std::move(cloud_options));
   world_loop = &world.loop;
   world.cloud.executions().set_mocks(setup_.mocks);
   world.cloud.executions().keep_for(std::chrono::hours(24 * o_.keep_days));
@@ -311,44 +385,43 @@ void Node::live(store::Store& store, std::int64_t epoch) {
   if (!front_options.secret_keys.empty()) std::tie(functions.access_key, functions.secret_key) = *front_options.secret_keys.begin();
   runtimes::Processes processes(world.loop, std::move(functions), [&world](const auto&... line) { world.cloud.log_function(line...); });
   world.cloud.lambda().set_runtimes(processes);
-  front_options.metrics = [this, &world, epoch] {
-    const std::string owner = "# HELP snapward_owner 1 on the node that owns the state.\n# TYPE snapward_owner gauge\nsnapward_owner 1\n";
-    return world.cloud.metrics() + (lease_ ? fmt::format("{}# HELP snapward_epoch How often the state has changed its owner.\n# TYPE "
-                                                         "snapward_epoch gauge\nsnapward_epoch {}\n",
-                                                         owner, epoch)
-                                           : "");
-  };
+  front_options.metrics = [&world] { return world.cloud.metrics(); };
   services::Front front(world.loop, world.ledger, world.cloud, std::move(front_options));
   {
     const std::lock_guard lock(mutex_);
-    if (stopping_ || (lease_ && !lease_->held())) return world.ledger.abandon();
-    loop_ = &world.loop;
-    front_ = &front;
+    if (stopping_ || (leases_ && (!leases_->held(shard) || leases_->leaving(shard)))) return world.ledger.abandon();
+    tenures_[shard] = {&world, &front};
   }
-  const auto ready = [&] {
-    gate_->open(front);
-    if (!lease_) server_->start();
-    announce(epoch);
+  const auto open = [&] {
+    gate_->open(shard, front);
+    if (!leases_) server_->start();
+    announce(shard, epoch);
   };
+  const bool deploys = !o_.no_workflows && (in_one_piece() || nodes::shard_of("states", o_.settings.primary_region) == shard);
   world.loop.post([&] {
     keep_time(world, o_.time_scale);
-    if (o_.no_workflows) return ready();
-    world.loop.spawn(snapshots::deploy(world.cloud, o_.account, o_.settings), [&](const auto& deployed) {
-      if (deployed) return ready();
-      exit_code_ = fail_with(fmt::format("the workflows could not be deployed: {}", deployed.error().message));
-      world.loop.stop();
+    // Deploying calls other shards, and they this one.
+    if (!deploys || !in_one_piece()) open();
+    if (!deploys) return;
+    world.loop.spawn(deploy(world), [&](const auto& deployed) {
+      if (!deployed) {
+        const std::lock_guard lock(mutex_);
+        exit_code_ = fail_with(fmt::format("the workflows could not be deployed: {}", deployed.error().message));
+        world.loop.stop();
+      } else if (in_one_piece()) {
+        open();
+      }
     });
   });
   world.loop.run();
-  gate_->close();
+  gate_->close(shard);
   {
     const std::lock_guard lock(mutex_);
-    loop_ = nullptr;
-    front_ = nullptr;
+    tenures_.erase(shard);
   }
-  if (!lease_)
+  if (!leases_)
     server_->stop();
-  else if (!lease_->held())
+  else if (!leases_->held(shard))
     world.ledger.abandon();
   outbound.reset();
 }

@@ -3,6 +3,11 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <array>
+
+#include "nodes/peers.hpp"
+#include "nodes/shards.hpp"
+#include "services/service.hpp"
 
 namespace snapward::nodes {
 
@@ -35,42 +40,56 @@ void drop_hops(wire::Headers& headers) {
 
 }  // namespace
 
-Gate::Gate() : Gate(Ownership{.held = [] { return true; }, .owner = [] { return std::string(); }}) { client_.reset(); }
-Gate::Gate(Ownership ownership)
-    : ownership_(std::move(ownership)), client_(net::Client::create({.longest = kLongestAnswer, .keep_connections = true})) {}
+Gate::Gate()
+    : directory_{.shards = {std::string(kWhole)},
+                 .held = [](const auto&) { return true; },
+                 .owner = [](const auto&) { return std::string(); },
+                 .epoch = [](const auto&) { return std::int64_t{0}; },
+                 .secret = {}} {}
+Gate::Gate(Directory directory)
+    : directory_(std::move(directory)), client_(net::Client::create({.longest = kLongestAnswer, .keep_connections = true})) {}
 
-void Gate::open(services::Front& front) {
+void Gate::open(const std::string& shard, services::Front& front) {
   const std::lock_guard lock(mutex_);
-  front_ = &front;
+  fronts_[shard] = &front;
 }
-void Gate::close() {
+void Gate::close(const std::string& shard) {
   const std::lock_guard lock(mutex_);
-  front_ = nullptr;
+  fronts_.erase(shard);
 }
 
-void Gate::handle(wire::HttpRequest request, net::Server::Respond respond) {
-  const std::lock_guard lock(mutex_);
-  if (front_ && ownership_.held()) {
-    if (!client_) return front_->handle(request, std::move(respond));
-    return front_->handle(request, [held = ownership_.held, respond = std::move(respond)](net::Server::Answer answer) {
-      if (held()) return respond(std::move(answer));
-      respond(nobody);
-    });
-  }
+std::string Gate::shard_for(std::string_view service, std::string_view region) const {
+  return directory_.shards.size() == 1 ? directory_.shards.front() : std::string(shard_of(service, region));
+}
+
+void Gate::handle(wire::HttpRequest request, Respond respond) {
   const std::string_view path = request.path();
-  if (request.method == "GET" && (path == "/healthz" || path == "/readyz")) {
-    const bool well = path == "/healthz" || !ownership_.owner().empty();
-    return respond([well] { return text(well ? 200 : 503, well ? "ok\n" : "no node owns the state\n"); });
+  if (request.method == "GET" && (path == "/healthz" || path == "/readyz" || path == "/metrics"))
+    return about_node(request, std::move(respond));
+  if (client_ && path == kCallPath) return perform(request, respond);
+  std::string shard = directory_.shards.front();
+  if (directory_.shards.size() > 1) {
+    const services::Place place = services::place_of(request);
+    shard = shard_for(place.service, place.region);
   }
-  if (request.method == "GET" && path == "/metrics")
-    return respond([] {
-      return text(200, "# HELP snapward_owner 1 on the node that owns the state.\n# TYPE snapward_owner gauge\nsnapward_owner 0\n");
-    });
-  hand_on(std::move(request), std::move(respond));
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto front = fronts_.find(shard); front != fronts_.end() && directory_.held(shard))
+      return let_in(*front->second, shard, request, std::move(respond));
+  }
+  hand_on(shard, std::move(request), std::move(respond));
 }
 
-void Gate::hand_on(wire::HttpRequest request, net::Server::Respond respond) {
-  const std::string owner = client_ ? ownership_.owner() : "";
+void Gate::let_in(services::Front& front, const std::string& shard, const wire::HttpRequest& request, Respond respond) {
+  if (!client_) return front.handle(request, std::move(respond));
+  front.handle(request, [this, shard, respond = std::move(respond)](net::Server::Answer answer) {
+    if (directory_.held(shard)) return respond(std::move(answer));
+    respond(nobody);
+  });
+}
+
+void Gate::hand_on(const std::string& shard, wire::HttpRequest request, Respond respond) {
+  const std::string owner = client_ ? directory_.owner(shard) : "";
   if (owner.empty() || request.headers.find(kHandedOn)) return respond(nobody);  // never in a circle
   drop_hops(request.headers);
   request.headers.add(kHandedOn, "1");
@@ -82,6 +101,88 @@ void Gate::hand_on(wire::HttpRequest request, net::Server::Respond respond) {
     drop_hops(outcome->headers);
     respond([response = *std::move(outcome)] { return response; });
   });
+}
+
+void Gate::perform(const wire::HttpRequest& request, const Respond& respond) {
+  auto call = call_of(request, directory_.secret);
+  if (!call) return respond([why = call.error()] { return text(403, why + "\n"); });
+  const std::string shard = shard_for(call->service, call->region);
+  const std::lock_guard lock(mutex_);
+  const auto front = fronts_.find(shard);
+  if (front == fronts_.end() || !directory_.held(shard)) return respond(nobody);
+  front->second->perform(*std::move(call), [this, shard, respond](const cloud::Reply& reply) {
+    // What it did may be durable all the same, so this must not look like a call that was not let in.
+    if (!directory_.held(shard)) return respond([] { return text(500, "the node has lost the region\n"); });
+    respond([reply] { return reply_response(reply); });
+  });
+}
+
+void Gate::about_node(const wire::HttpRequest& request, Respond respond) {
+  const bool metrics = request.path() == "/metrics", ready = request.path() == "/readyz";
+  struct Gathered {
+    std::mutex mutex;
+    std::size_t awaited = 0;
+    std::vector<wire::HttpResponse> answers;
+  };
+  const auto gathered = std::make_shared<Gathered>();
+  const std::string owned = client_ ? ownership() : "";
+  const std::lock_guard lock(mutex_);
+  // Owned by this node and open, or by another.
+  const bool all_owned = std::ranges::all_of(directory_.shards, [this](const std::string& shard) {
+    return directory_.held(shard) ? fronts_.contains(shard) : !directory_.owner(shard).empty();
+  });
+  const auto finish = [metrics, ready, all_owned, owned, gathered, respond = std::move(respond)] {
+    respond([=] {
+      if (!metrics) {
+        for (const wire::HttpResponse& answer : gathered->answers)
+          if (answer.status != 200) return answer;
+        return ready && !all_owned ? text(503, "a part of the state has no owner\n") : text(200, "ok\n");
+      }
+      std::vector<std::string> texts{owned};
+      for (const wire::HttpResponse& answer : gathered->answers) texts.push_back(answer.body);
+      return text(200, merge_metrics(texts));
+    });
+  };
+  gathered->awaited = fronts_.size();
+  if (fronts_.empty()) return finish();
+  for (const auto& [shard, front] : fronts_)
+    front->handle(request, [gathered, finish](const net::Server::Answer& answer) {
+      wire::HttpResponse response = answer();
+      {
+        const std::lock_guard gathering(gathered->mutex);
+        gathered->answers.push_back(std::move(response));
+        if (--gathered->awaited > 0) return;
+      }
+      finish();
+    });
+}
+
+std::string Gate::ownership() const {
+  services::Metrics m;
+  for (const std::string& shard : directory_.shards) {
+    m.gauge("snapward_owner", "1 where this node owns the shard of the state, 0 where another or nobody does.",
+            directory_.held(shard) ? 1 : 0, {{"shard", shard}});
+    m.gauge("snapward_epoch", "How often the shard has changed its owner.", static_cast<double>(directory_.epoch(shard)),
+            {{"shard", shard}});
+  }
+  return m.text();
+}
+
+std::string merge_metrics(const std::vector<std::string>& texts) {
+  std::vector<std::pair<std::string, std::string>> families;  // "# HELP … # TYPE …" and the lines
+  for (const std::string& all : texts)
+    for (std::size_t at = 0; at < all.size();) {
+      const std::size_t type = all.find('\n', at) + 1, lines = all.find('\n', type) + 1;
+      const std::size_t end = std::min(all.find("# HELP ", lines), all.size());
+      const std::string head = all.substr(at, lines - at);
+      auto family = std::ranges::find(families, head, &std::pair<std::string, std::string>::first);
+      if (family == families.end()) family = families.emplace(families.end(), head, "");
+      family->second += all.substr(lines, end - lines);
+      at = end;
+    }
+  std::string out;
+  for (const auto& [head, lines] : families) out += head + lines;
+  return out;
 }
 
 }  // namespace snapward::nodes

@@ -1,13 +1,17 @@
-// Gate: the door of a node. While the node owns the state, requests go in to its Front; while another does, they are handed on to that
-// one, and its answer back. Nobody's: 503, which every AWS client tries again.
+// Gate: the door of a node. A request goes in to the Front of the shard that its region belongs to while this node owns that; while
+// another does, it is handed on to that one, and its answer back. Nobody's: 503, which every AWS client tries again.
 //
-// An answer leaves only while the node still owns the state: one that slept through the end of its lease says nothing more of it.
+// An answer leaves only while the node still owns the shard: one that slept through the end of its lease says nothing more of it.
+// Calls of other nodes (peers.hpp) come in here too. What asks about the node, /healthz, /readyz and /metrics, is answered for all of its
+// shards together.
 // Threads: handle() on the server's, open() and close() from any; answers come from any.
 #pragma once
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "net/client.hpp"
 #include "net/server.hpp"
@@ -17,25 +21,37 @@ namespace snapward::nodes {
 
 class Gate {
  public:
-  // Who owns the state; a node alone always does.
-  struct Ownership {
-    std::function<bool()> held;
-    std::function<std::string()> owner;  // its URL, or empty
+  // Who owns what; a node alone has one shard, kWhole, and always owns it.
+  struct Directory {
+    std::vector<std::string> shards;
+    std::function<bool(const std::string& shard)> held;
+    std::function<std::string(const std::string& shard)> owner;  // its URL, or empty
+    std::function<std::int64_t(const std::string& shard)> epoch;
+    std::string secret;  // of calls between nodes
   };
   Gate();  // of a node alone
-  explicit Gate(Ownership ownership);
+  explicit Gate(Directory directory);
 
   void handle(wire::HttpRequest request, net::Server::Respond respond);
-  void open(services::Front& front);
-  void close();  // no request is in the Front when it returns
+  void open(const std::string& shard, services::Front& front);
+  void close(const std::string& shard);  // no request is in its Front when it returns
 
  private:
-  void hand_on(wire::HttpRequest request, net::Server::Respond respond);
+  using Respond = net::Server::Respond;
+  [[nodiscard]] std::string shard_for(std::string_view service, std::string_view region) const;
+  void let_in(services::Front& front, const std::string& shard, const wire::HttpRequest& request, Respond respond);
+  void hand_on(const std::string& shard, wire::HttpRequest request, Respond respond);
+  void perform(const wire::HttpRequest& request, const Respond& respond);  // a call of another node
+  void about_node(const wire::HttpRequest& request, Respond respond);
+  [[nodiscard]] std::string ownership() const;  // as metrics
 
-  Ownership ownership_;
+  Directory directory_;
   std::unique_ptr<net::Client> client_;  // null for a node alone
-  std::mutex mutex_;                     // guards front_
-  services::Front* front_ = nullptr;
+  std::mutex mutex_;                     // guards fronts_
+  std::map<std::string, services::Front*> fronts_;
 };
+
+// Metrics of several, each in Prometheus's text format, as one: a family's lines stand together.
+std::string merge_metrics(const std::vector<std::string>& texts);
 
 }  // namespace snapward::nodes

@@ -4,6 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <condition_variable>
+#include <set>
+
+#include "nodes/peers.hpp"
+#include "nodes/shards.hpp"
 
 namespace snapward::nodes {
 namespace {
@@ -48,6 +52,15 @@ wire::HttpRequest request(const std::string& target, const std::string& body = "
   return out;
 }
 
+// A node that owns nothing of a state in one piece.
+Gate::Directory owned_by(std::function<std::string()> owner) {
+  return {.shards = {std::string(kWhole)},
+          .held = [](const auto&) { return false; },
+          .owner = [owner = std::move(owner)](const auto&) { return owner(); },
+          .epoch = [](const auto&) { return 7; },
+          .secret = "secret"};
+}
+
 TEST(GateTest, HandsOnToTheOwnerAndBack) {
   Other other([](const wire::HttpRequest& r) {
     wire::HttpResponse response{.status = 418, .headers = {}, .body = "for " + r.target + ' ' + r.body};
@@ -55,7 +68,7 @@ TEST(GateTest, HandsOnToTheOwnerAndBack) {
     return response;
   });
   std::string owner = other.url();
-  Gate gate({.held = [] { return false; }, .owner = [&owner] { return owner; }});
+  Gate gate(owned_by([&owner] { return owner; }));
   for (int i = 0; i < 3; ++i) {
     const auto answer = ask(gate, request("/a?b=c", "body"));
     EXPECT_EQ(answer.status, 418);
@@ -77,7 +90,7 @@ TEST(GateTest, HandsOnToTheOwnerAndBack) {
 
 TEST(GateTest, NothingGoesInACircle) {
   Other other([](const wire::HttpRequest&) { return wire::HttpResponse{}; });
-  Gate gate({.held = [] { return false; }, .owner = [&other] { return other.url(); }});
+  Gate gate(owned_by([&other] { return other.url(); }));
   auto handed_on = request("/");
   handed_on.headers.add("x-snapward-handed-on", "1");
   EXPECT_EQ(ask(gate, handed_on).status, 503);
@@ -89,7 +102,7 @@ TEST(GateTest, AConnectionThatWasClosedIsMadeAnew) {
       std::make_unique<Other>([](const wire::HttpRequest&) { return wire::HttpResponse{.status = 200, .headers = {}, .body = "first"}; });
   const std::uint16_t port = other->server->port();
   const std::string url = other->url();
-  Gate gate({.held = [] { return false; }, .owner = [url] { return url; }});
+  Gate gate(owned_by([url] { return url; }));
   EXPECT_EQ(ask(gate, request("/")).body, "first");
   other.reset();
   auto again =
@@ -100,6 +113,99 @@ TEST(GateTest, AConnectionThatWasClosedIsMadeAnew) {
   (*again)->start();
   EXPECT_EQ(ask(gate, request("/")).body, "second");
   (*again)->stop();
+}
+
+TEST(GateTest, EachRequestGoesToTheOwnerOfItsRegion) {
+  Other west([](const wire::HttpRequest&) { return wire::HttpResponse{.status = 200, .headers = {}, .body = "west"}; });
+  Other east([](const wire::HttpRequest&) { return wire::HttpResponse{.status = 200, .headers = {}, .body = "east"}; });
+  Gate::Directory directory = owned_by({});
+  directory.shards.assign(kShards.begin(), kShards.end());
+  directory.owner = [&](const std::string& shard) { return shard == "us-west" ? west.url() : shard == "us-east" ? east.url() : ""; };
+  Gate gate(std::move(directory));
+  const auto scoped = [](const std::string& scope) {
+    auto out = request("/");
+    out.headers.add("Authorization",
+                    "AWS4-HMAC-SHA256 Credential=key/20260101/" + scope + "/aws4_request, SignedHeaders=host, Signature=0");
+    return out;
+  };
+  EXPECT_EQ(ask(gate, scoped("us-west-2/ec2")).body, "west");
+  EXPECT_EQ(ask(gate, scoped("us-east-2/ec2")).body, "east");
+  EXPECT_EQ(ask(gate, scoped("us-west-2/s3")).body, "east") << "buckets are of no region";
+  EXPECT_EQ(ask(gate, scoped("us-west-2/iam")).body, "east");
+  EXPECT_EQ(ask(gate, scoped("eu-west-1/ec2")).status, 503) << "nobody owns it";
+  EXPECT_EQ(ask(gate, request("/")).body, "east") << "unsigned: the default region";
+
+  auto get = request("/readyz");
+  get.method = "GET";
+  EXPECT_EQ(ask(gate, get).status, 503);
+  get.target = "/healthz";
+  EXPECT_EQ(ask(gate, get).status, 200);
+  get.target = "/metrics";
+  EXPECT_NE(ask(gate, get).body.find("snapward_owner{shard=\"us-west\"} 0\n"), std::string::npos);
+  EXPECT_NE(ask(gate, get).body.find("snapward_epoch{shard=\"eu\"} 7\n"), std::string::npos);
+}
+
+TEST(GateTest, CallsOfOtherNodesNeedTheSecretAndAnOwner) {
+  Gate gate(owned_by([] { return std::string(); }));
+  const cloud::Call call{"ec2", "us-west-2", "DescribeVolumes", Json::object({})};
+  EXPECT_EQ(ask(gate, call_request(call, "guess")).status, 403);
+  EXPECT_EQ(ask(gate, call_request(call, "")).status, 403);
+  EXPECT_EQ(ask(gate, call_request(call, "secret")).status, 503);
+  auto broken = call_request(call, "secret");
+  broken.body = "{";
+  EXPECT_EQ(ask(gate, broken).status, 403);
+}
+
+TEST(PeersTest, ACallAndItsReplyArriveAsTheyWere) {
+  const std::string bytes("\xff\0\x80 zip", 8), marked =
+                                                    "\x01"
+                                                    "base64:AAAA";
+  const cloud::Call call{"lambda",
+                         "eu-west-1",
+                         "Invoke",
+                         Json::object({{"Payload", bytes}, {"List", Json::array({marked, 1.5, true, Json()})}}),
+                         {.service = "events.amazonaws.com", .role = "arn:role", .source = "arn:rule"}};
+  const auto back = call_of(call_request(call, "s"), "s");
+  ASSERT_TRUE(back) << back.error();
+  EXPECT_EQ(back->service, "lambda");
+  EXPECT_EQ(back->region, "eu-west-1");
+  EXPECT_EQ(back->operation, "Invoke");
+  EXPECT_EQ(back->input, call.input);
+  EXPECT_EQ(back->caller.service, "events.amazonaws.com");
+  EXPECT_EQ(back->caller.role, "arn:role");
+  EXPECT_EQ(back->caller.source, "arn:rule");
+
+  const auto reply = reply_of(reply_response(Json::object({{"Body", bytes}})));
+  ASSERT_TRUE(reply && *reply);
+  EXPECT_EQ((**reply)["Body"].string_or(), bytes);
+  const auto refused = reply_of(reply_response(std::unexpected(cloud::Error{"NoSuchKey", "not there", 404, Json::object({{"Key", "k"}})})));
+  ASSERT_TRUE(refused && !*refused);
+  EXPECT_EQ(refused->error().code, "NoSuchKey");
+  EXPECT_EQ(refused->error().status, 404);
+  EXPECT_EQ(refused->error().fields["Key"].string_or(), "k");
+  EXPECT_FALSE(reply_of(wire::HttpResponse{.status = 500, .headers = {}, .body = "gone"}));
+  EXPECT_FALSE(reply_of(wire::HttpResponse{.status = 200, .headers = {}, .body = "{}"}));
+}
+
+TEST(ShardsTest, EveryRegionHasOne) {
+  std::set<std::string_view> used;
+  for (const services::Region& region : services::kRegions) {
+    const auto shard = shard_of("ec2", region.name);
+    EXPECT_TRUE(std::ranges::count(kShards, shard)) << region.name;
+    used.insert(shard);
+  }
+  EXPECT_EQ(used.size(), kShards.size());
+  EXPECT_EQ(shard_of("ec2", "ca-central-1"), "us-west");
+  EXPECT_EQ(shard_of("ec2", "me-south-1"), "eu");
+  EXPECT_EQ(shard_of("iam", "ap-south-1"), "us-east");
+}
+
+TEST(GateTest, MetricsOfSeveralStandTogether) {
+  const std::string one = "# HELP a A.\n# TYPE a gauge\na{shard=\"x\"} 1\n# HELP b B.\n# TYPE b counter\nb 2\n";
+  const std::string two = "# HELP a A.\n# TYPE a gauge\na{shard=\"y\"} 3\n";
+  EXPECT_EQ(merge_metrics({"", one, two}),
+            "# HELP a A.\n# TYPE a gauge\na{shard=\"x\"} 1\na{shard=\"y\"} 3\n# HELP b B.\n# TYPE b counter\nb 2\n");
+  EXPECT_EQ(merge_metrics({one}), one);
 }
 
 }  // namespace

@@ -35,6 +35,11 @@ Destination unsigned_destination(const wire::HttpRequest& request, const std::st
   return {};
 }
 
+Destination destination_of(const wire::HttpRequest& request, const std::string& default_region) {
+  if (const auto scope = wire::scope_of(request)) return {wire::find_service(scope->service), scope->region};
+  return unsigned_destination(request, default_region);
+}
+
 std::string request_id() {
   thread_local SystemEntropy entropy;
   return entropy.uuid();
@@ -53,6 +58,22 @@ wire::HttpResponse text(int status, std::string body) {
 wire::HttpResponse Front::refusal(int status, const std::string& message) {
   const wire::ApiError error{status == 413 ? "RequestEntityTooLargeException" : "SerializationException", message, status, {}};
   return wire::encode_error(nullptr, wire::Protocol::json, error, request_id());
+}
+
+Place place_of(const wire::HttpRequest& request, const std::string& default_region) {
+  const Destination to = destination_of(request, default_region);
+  return {to.service ? to.service->name : "", to.region.empty() ? default_region : to.region};
+}
+
+void Front::perform(cloud::Call call, std::function<void(const cloud::Reply&)> done) {
+  loop_.post([this, call = std::move(call), done = std::move(done)]() mutable {
+    loop_.spawn(cloud_.call(std::move(call)), [this, done = std::move(done)](const cloud::Reply& reply) {
+      ledger_.answer_after_commit([done, reply] {
+        crash_point("answering");
+        done(reply);
+      });
+    });
+  });
 }
 
 void Front::handle(const wire::HttpRequest& request, Respond respond) {
@@ -74,8 +95,7 @@ void Front::handle(const wire::HttpRequest& request, Respond respond) {
     });
 
   const auto scope = wire::scope_of(request);
-  const Destination to =
-      scope ? Destination{wire::find_service(scope->service), scope->region} : unsigned_destination(request, options_.default_region);
+  const Destination to = destination_of(request, options_.default_region);
   if (!to.service)
     return respond([scope, id] {
       if (!scope)
@@ -114,19 +134,13 @@ void Front::handle(const wire::HttpRequest& request, Respond respond) {
 
   auto decoded = wire::decode_request(*to.service, request);
   if (!decoded) return refuse(decoded.error());
-  loop_.post([this, service = to.service, protocol, operation = decoded->operation, region = to.region, input = std::move(decoded->input),
-              respond = std::move(respond), id]() mutable {
-    cloud::Call call{service->name, region, operation->name, std::move(input)};
-    loop_.spawn(cloud_.call(std::move(call)), [this, service, protocol, operation, respond, id](const cloud::Reply& reply) {
-      ledger_.answer_after_commit([=] {
-        crash_point("answering");
-        respond([=] {
-          return reply ? wire::encode_reply(*service, protocol, *operation, *reply, id)
-                       : wire::encode_error(service, protocol, reply.error(), id);
-        });
-      });
-    });
-  });
+  perform({to.service->name, to.region, decoded->operation->name, std::move(decoded->input)},
+          [service = to.service, protocol, operation = decoded->operation, respond = std::move(respond), id](const cloud::Reply& reply) {
+            respond([=] {
+              return reply ? wire::encode_reply(*service, protocol, *operation, *reply, id)
+                           : wire::encode_error(service, protocol, reply.error(), id);
+            });
+          });
 }
 
 }  // namespace snapward::services

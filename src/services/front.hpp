@@ -22,6 +22,12 @@ struct FrontOptions {
   std::function<std::string()> metrics = {};       // what GET /metrics answers; asked on the loop
 };
 
+// Which service and region a request means; an empty service where it names none.
+struct Place {
+  std::string service, region;
+};
+Place place_of(const wire::HttpRequest& request, const std::string& default_region = FrontOptions().default_region);
+
 class Front {
  public:
   using Answer = std::function<wire::HttpResponse()>;
@@ -30,6 +36,8 @@ class Front {
   Front(engine::Loop& loop, engine::Ledger& ledger, cloud::Cloud& cloud, FrontOptions options)
       : loop_(loop), ledger_(ledger), cloud_(cloud), options_(std::move(options)) {}
   void handle(const wire::HttpRequest& request, Respond respond);
+  // A call that has been decoded; `done` hears of it when it is durable, on any thread.
+  void perform(cloud::Call call, std::function<void(const cloud::Reply&)> done);
   // From now on /readyz says no: the process is about to stop. From any thread.
   void say_draining() { draining_ = true; }
   // What a request gets that could not be read: nothing is known of its service, so it is worded as the JSON services do.

@@ -32,7 +32,12 @@ LocalCloud::LocalCloud(engine::Loop& loop, engine::Ledger& ledger, Outbound& out
     services_[raw->name()] = std::move(service);
     return raw;
   };
-  ec2_ = add(std::make_unique<ec2::Ec2>(env_, options.ec2));
+  if (options.part) {
+    env_.here = options.part->here;
+    labels_ = {{"shard", options.part->name}};
+    elsewhere_ = options.part->elsewhere(loop, ledger);
+  }
+  ec2_ = add(std::make_unique<ec2::Ec2>(env_, options.ec2, options.part ? options.part->number : 0));
   events_ = add(std::make_unique<events::Events>(env_, outbound));
   lambda_ = add(std::make_unique<lambda::Lambda>(env_));
   logs_ = add(std::make_unique<logs::Logs>(env_));
@@ -72,7 +77,7 @@ void LocalCloud::log_function(const std::string& region, const std::string& grou
 }
 
 std::string LocalCloud::metrics() const {
-  Metrics m;
+  Metrics m(labels_);
   const auto& counts = executions_->counts();
   m.gauge("snapward_executions_running", "Executions that have not ended, children of Map Runs among them.",
           static_cast<double>(executions_->running()));
@@ -95,6 +100,7 @@ Task<Reply> LocalCloud::call(Call call) {
     co_return cloud::error("NotImplemented", fmt::format("Snapward's local cloud has no service '{}'.", call.service), 501);
   if (!is_region(call.region))
     co_return cloud::error("UnrecognizedClientException", fmt::format("The region '{}' does not exist.", call.region), 400);
+  if (elsewhere_ && !env_.here(call.service, call.region)) co_return co_await elsewhere_->call(std::move(call));
   if (env_.permitted && !call.caller.service.empty())
     if (auto may = env_.permitted(call); !may) co_return std::unexpected(std::move(may.error()));
   if (!witness_) co_return co_await service->second->handle(std::move(call));

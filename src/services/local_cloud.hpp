@@ -2,6 +2,7 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "engine/executions.hpp"
@@ -15,11 +16,21 @@
 
 namespace snapward::services {
 
+// Of a cloud whose regions are apart, in several processes: the part that lives in this one.
+struct Part {
+  std::string name;
+  std::int64_t number = 0;  // no two parts have the same
+  std::function<bool(std::string_view service, std::string_view region)> here;
+  // The way to the other parts, whose calls must be durable here before they leave (persist, then perform).
+  std::function<std::unique_ptr<cloud::Cloud>(engine::Loop& loop, engine::Ledger& ledger)> elsewhere;
+};
+
 struct LocalCloudOptions {
   std::string account = "000000000000";
   std::string base_url = "http://127.0.0.1:4566";
   ec2::Behaviour ec2;
-  bool enforce_iam = false;  // services call each other only as roles and resource policies let them
+  bool enforce_iam = false;  // services call each other only as roles and resource policies let them; not where regions are apart
+  std::optional<Part> part = {};  // absent: all of the cloud is here
 };
 
 class LocalCloud final : public cloud::Cloud {
@@ -48,6 +59,8 @@ class LocalCloud final : public cloud::Cloud {
 
  private:
   Environment env_;
+  Metrics::Labels labels_;
+  std::unique_ptr<cloud::Cloud> elsewhere_;  // or null
   Witness witness_;
   std::unique_ptr<engine::Executions> executions_;
   std::map<std::string, std::unique_ptr<Service>, std::less<>> services_;

@@ -25,4 +25,9 @@ inline bool is_region(std::string_view name) {
   return false;
 }
 
+// Where a service keeps what belongs to no region: the names of IAM and of S3's buckets are one space (at AWS too it is us-east-1).
+inline std::string_view home_of(std::string_view service, std::string_view region) {
+  return service == "iam" || service == "s3" ? "us-east-1" : region;
+}
+
 }  // namespace snapward::services

@@ -7,21 +7,25 @@
 
 namespace snapward::services {
 
-void Metrics::add(const std::string& name, const std::string& help, const char* type, double value,
-                  const std::vector<std::pair<std::string, std::string>>& labels) {
+std::string Metrics::shown(const Labels& labels) const {
+  std::string out;
+  for (const Labels* list : {&everywhere_, &labels})
+    for (const auto& [label, text] : *list) {
+      out += (out.empty() ? "" : ",") + label + "=\"";
+      for (const char c : text) {
+        if (c == '\\' || c == '"') out += '\\';
+        out += c == '\n' ? ' ' : c;
+      }
+      out += '"';
+    }
+  return out.empty() ? "" : '{' + out + '}';
+}
+
+void Metrics::add(const std::string& name, const std::string& help, const char* type, double value, const Labels& labels) {
   Family& family = families_[name];
   family.help = help;
   family.type = type;
-  std::string shown;
-  for (const auto& [label, text] : labels) {
-    shown += (shown.empty() ? "" : ",") + label + "=\"";
-    for (const char c : text) {
-      if (c == '\\' || c == '"') shown += '\\';
-      shown += c == '\n' ? ' ' : c;
-    }
-    shown += '"';
-  }
-  family.lines += fmt::format("{}{} {}\n", name, shown.empty() ? "" : '{' + shown + '}', value);
+  family.lines += fmt::format("{}{} {}\n", name, shown(labels), value);
 }
 void Metrics::histogram(const std::string& name, const std::string& help, const engine::Ledger::Latencies& values) {
   Family& family = families_[name];
@@ -31,9 +35,9 @@ void Metrics::histogram(const std::string& name, const std::string& help, const 
   for (std::size_t i = 0; i < values.counts.size(); ++i) {
     count += values.counts[i];
     const std::string bound = i < values.kBounds.size() ? fmt::format("{}", values.kBounds[i]) : "+Inf";
-    family.lines += fmt::format("{}_bucket{{le=\"{}\"}} {}\n", name, bound, count);
+    family.lines += fmt::format("{}_bucket{} {}\n", name, shown({{"le", bound}}), count);
   }
-  family.lines += fmt::format("{0}_sum {1}\n{0}_count {2}\n", name, values.sum, count);
+  family.lines += fmt::format("{0}_sum{1} {2}\n{0}_count{1} {3}\n", name, shown({}), values.sum, count);
 }
 std::string Metrics::text() const {
   std::string out;

@@ -20,13 +20,14 @@ using cloud::Reply;
 // Figures for operators, written in Prometheus's text format.
 class Metrics {
  public:
+  using Labels = std::vector<std::pair<std::string, std::string>>;
+  explicit Metrics(Labels everywhere = {}) : everywhere_(std::move(everywhere)) {}  // on every value
+
   // labels: {{"region", "us-west-2"}}. The help of a name is written once, with its first value.
-  void gauge(const std::string& name, const std::string& help, double value,
-             const std::vector<std::pair<std::string, std::string>>& labels = {}) {
+  void gauge(const std::string& name, const std::string& help, double value, const Labels& labels = {}) {
     add(name, help, "gauge", value, labels);
   }
-  void counter(const std::string& name, const std::string& help, double value,
-               const std::vector<std::pair<std::string, std::string>>& labels = {}) {
+  void counter(const std::string& name, const std::string& help, double value, const Labels& labels = {}) {
     add(name, help, "counter", value, labels);
   }
   void histogram(const std::string& name, const std::string& help, const engine::Ledger::Latencies& values);
@@ -36,8 +37,9 @@ class Metrics {
   struct Family {
     std::string help, type, lines;
   };
-  void add(const std::string& name, const std::string& help, const char* type, double value,
-           const std::vector<std::pair<std::string, std::string>>& labels);
+  void add(const std::string& name, const std::string& help, const char* type, double value, const Labels& labels);
+  [[nodiscard]] std::string shown(const Labels& labels) const;  // {region="us-west-2"}
+  Labels everywhere_;
   std::map<std::string, Family> families_;
 };
 
@@ -52,6 +54,8 @@ struct Environment {
   std::function<void(const std::string& region, Json event)> publish;
   // Writes a line of an AWS service's own into a log group; false when there is no such group.
   std::function<bool(const std::string& region, const std::string& group, const std::string& stream, const std::string& line)> log;
+  // Whether a service's region lives in this process; where the regions of one cloud are apart, calls to others leave it.
+  std::function<bool(std::string_view service, std::string_view region)> here = [](auto, auto) { return true; };
   // With --enforce-iam: whether the caller of this call may make it, and whether a service may take a role. Unset: everybody may.
   std::function<std::expected<void, cloud::Error>(const Call& call)> permitted = {};
   std::function<bool(const std::string& role_arn, const std::string& service)> trusts = {};

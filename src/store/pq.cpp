@@ -194,18 +194,24 @@ Result<std::vector<Answer>> Connection::run_together(const std::vector<Statement
   return out;
 }
 
-bool Connection::notified(std::chrono::milliseconds wait) {
-  if (!connection_) return false;
+bool Connection::notified(std::chrono::milliseconds wait, int wake) {
   const auto until = Clock::now() + wait;
   for (;;) {
-    if (!PQconsumeInput(connection_.get())) return drop(), false;
     bool any = false;
-    while (PGnotify* n = PQnotifies(connection_.get())) {
-      any = true;
-      PQfreemem(n);
+    if (connection_) {
+      if (!PQconsumeInput(connection_.get())) return drop(), false;
+      while (PGnotify* n = PQnotifies(connection_.get())) {
+        any = true;
+        PQfreemem(n);
+      }
     }
     if (any) return true;
-    if (!wait_for(connection_.get(), POLLIN, until)) return false;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
+    if (left <= 0) return false;
+    std::array<pollfd, 2> wanted{{{.fd = wake, .events = POLLIN, .revents = 0},
+                                  {.fd = connection_ ? PQsocket(connection_.get()) : -1, .events = POLLIN, .revents = 0}}};
+    const int ready = poll(wanted.data(), wanted.size(), static_cast<int>(left));
+    if (wanted[0].revents != 0 || (ready < 0 && errno != EINTR)) return false;
   }
 }
 

@@ -45,8 +45,9 @@ class Connection {
   };
   Result<std::vector<Answer>> run_together(const std::vector<Statement>& statements);
 
-  // Whether something arrived on a channel it listens to, within so long. False at the end of the connection too.
-  bool notified(std::chrono::milliseconds wait);
+  // Whether something arrived on a channel it listens to, within so long. False at the end of the connection too, and as soon as `wake` can
+  // be read. Without a connection only that is waited for.
+  bool notified(std::chrono::milliseconds wait, int wake);
 
  private:
   Result<Answer> next(std::chrono::steady_clock::time_point until);  // null: the end of a statement's answers

@@ -14,6 +14,7 @@
 
 #include "store/backup.hpp"
 #include "store/journal.hpp"
+#include "store/leases.hpp"
 #include "store/packing.hpp"
 #include "store/postgres.hpp"
 #include "store/pq.hpp"
@@ -42,7 +43,7 @@ void sql(const std::string& text) {
 bool fresh_database() {
   if (database().empty()) return false;
   sql("DROP SCHEMA IF EXISTS snapward CASCADE");
-  const auto prepared = prepare_postgres(database());
+  const auto prepared = prepare_postgres(database(), {"east", "west"});
   EXPECT_TRUE(prepared) << prepared.error().message;
   return true;
 }
@@ -63,7 +64,7 @@ class StoreSuite : public testing::TestWithParam<std::string> {
     if (GetParam() == "memory") {
       store_ = open_memory();
     } else if (GetParam() == "postgres") {
-      auto opened = open_postgres(database(), 0);
+      auto opened = open_postgres(database(), "east", 0);
       ASSERT_TRUE(opened) << opened.error().message;
       store_ = *std::move(opened);
     } else {
@@ -465,32 +466,37 @@ struct PostgresTest : testing::Test {
   void SetUp() override {
     if (!fresh_database()) GTEST_SKIP() << kNoDatabase;
   }
-  static Lease::Options as(const std::string& node, std::chrono::milliseconds span = std::chrono::milliseconds(600)) {
-    return {.url = database(), .node = node, .address = "http://" + node, .span = span};
+  static Leases::Options as(const std::string& node, std::chrono::milliseconds span = std::chrono::milliseconds(600),
+                            std::vector<std::string> shards = {"east"}) {
+    return {.url = database(), .node = node, .address = "http://" + node, .shards = std::move(shards), .span = span};
+  }
+  static bool within(std::chrono::milliseconds span, const std::function<bool()>& holds) {
+    for (auto left = span; left.count() > 0 && !holds(); left -= std::chrono::milliseconds(10))
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    return holds();
   }
 };
 
 TEST_F(PostgresTest, WhoLostTheLeaseWritesNothing) {
   std::int64_t first_epoch = 0;
   std::atomic<bool> lost = false;
-  Lease first(as("first"));
-  first_epoch = *first.acquire([&lost] { lost = true; });
-  auto store = open_postgres(database(), first_epoch);
+  Leases first(as("first"));
+  first_epoch = *first.acquire("east", [&lost] { lost = true; });
+  auto store = open_postgres(database(), "east", first_epoch);
   ASSERT_TRUE(store);
   ASSERT_TRUE((*store)->commit({{"t", "a", "1"}, {"t", "b", "1"}}));
   // As when the first sleeps, and another takes over: its lease is made to end.
-  sql("UPDATE snapward.leases SET expires = 'epoch', epoch = epoch + 1, node = 'second'");
+  sql("UPDATE snapward.leases SET expires = 'epoch', epoch = epoch + 1, node = 'second' WHERE shard = 'east'");
   const auto late = (*store)->commit({{"t", "a", "2"}, {"t", "b", std::nullopt}, {"t", "c", "2"}});
   ASSERT_FALSE(late);
   EXPECT_EQ(late.error().code, ErrorCode::fenced);
   EXPECT_EQ(*(*store)->get("t", "a"), "1");
   EXPECT_EQ(*(*store)->get("t", "b"), "1");
   EXPECT_EQ(*(*store)->get("t", "c"), std::nullopt);
-  for (int i = 0; i < 200 && !lost; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  EXPECT_TRUE(lost) << "it hears of it at its next renewal";
-  EXPECT_FALSE(first.held());
+  EXPECT_TRUE(within(std::chrono::seconds(2), [&] { return lost.load(); })) << "it hears of it at its next renewal";
+  EXPECT_FALSE(first.held("east"));
   // It takes its turn again as any other, with a new epoch; the old one stays worthless.
-  const auto again = first.acquire([] {});
+  const auto again = first.acquire("east", [] {});
   ASSERT_TRUE(again);
   EXPECT_GT(*again, first_epoch + 1);
   EXPECT_EQ((*store)->commit({{"t", "a", "3"}}).error().code, ErrorCode::fenced);
@@ -501,44 +507,127 @@ TEST_F(PostgresTest, TakingTheLeaseWaitsForCommitsUnderWay) {
   sql("UPDATE snapward.leases SET epoch = 7, node = 'old', expires = 'epoch'");
   pq::Connection committing{std::chrono::seconds(10)};
   ASSERT_TRUE(committing.ensure(database()));
-  ASSERT_TRUE(committing.run("BEGIN; SELECT 1 FROM snapward.leases WHERE shard = 'all' AND epoch = 7 FOR KEY SHARE"));
-  Lease next(as("next", std::chrono::seconds(4)));
+  ASSERT_TRUE(committing.run("BEGIN; SELECT 1 FROM snapward.leases WHERE shard = 'east' AND epoch = 7 FOR KEY SHARE"));
+  Leases next(as("next", std::chrono::seconds(4)));
   std::atomic<bool> taken = false;
-  std::thread taker([&] { taken = next.acquire([] {}).has_value(); });
+  std::thread taker([&] { taken = next.acquire("east", [] {}).has_value(); });
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   EXPECT_FALSE(taken);
   ASSERT_TRUE(committing.run("COMMIT"));
   taker.join();
   EXPECT_TRUE(taken);
-  EXPECT_EQ(next.epoch(), 8);
+  EXPECT_EQ(next.epoch("east"), 8);
 }
 
 TEST_F(PostgresTest, OneOwnsAndTheNextIsToldAtOnce) {
-  Lease first(as("first", std::chrono::seconds(30))), second(as("second", std::chrono::seconds(30)));
-  ASSERT_EQ(first.acquire([] {}), 1);
+  Leases first(as("first", std::chrono::seconds(30))), second(as("second", std::chrono::seconds(30)));
+  ASSERT_EQ(first.acquire("east", [] {}), 1);
   std::atomic<bool> taken = false;
-  std::thread waiting([&] { taken = second.acquire([] {}).has_value(); });
-  for (int i = 0; i < 200 && second.owner().empty(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  EXPECT_EQ(second.owner(), "http://first");
+  std::thread waiting([&] { taken = second.acquire("east", [] {}).has_value(); });
+  EXPECT_TRUE(within(std::chrono::seconds(2), [&] { return second.owner("east") == "http://first"; }));
   EXPECT_FALSE(taken);
-  first.release();  // and the second need not wait for thirty seconds
+  first.release("east");  // and the second need not wait for thirty seconds
   waiting.join();
-  EXPECT_TRUE(second.held());
-  EXPECT_EQ(second.epoch(), 2);
-  for (int i = 0; i < 200 && first.owner().empty(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  EXPECT_EQ(first.owner(), "http://second");
+  EXPECT_TRUE(second.held("east"));
+  EXPECT_EQ(second.epoch("east"), 2);
+  EXPECT_TRUE(within(std::chrono::seconds(2), [&] { return first.owner("east") == "http://second"; }));
+}
+
+// A node's end of the bargain: a thread a shard, that owns it until told to leave, lets it go, and asks again.
+class Owner {
+ public:
+  explicit Owner(const Leases::Options& options) : leases_(options) {
+    for (const std::string& shard : options.shards)
+      threads_.emplace_back([this, shard] {
+        std::atomic<bool> told = false;
+        while (leases_.acquire(shard, [&told] { told = true; })) {
+          while (!told && !stopping_) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+          told = false;
+          leases_.release(shard);
+        }
+      });
+  }
+  ~Owner() { stop(); }
+  void stop() {
+    leases_.close();
+    stopping_ = true;
+    for (auto& thread : threads_) thread.join();
+    threads_.clear();
+    leases_.stop();
+  }
+  [[nodiscard]] int count(const std::vector<std::string>& shards) const {
+    return static_cast<int>(std::ranges::count_if(shards, [&](const auto& s) { return leases_.held(s); }));
+  }
+
+ private:
+  Leases leases_;
+  std::atomic<bool> stopping_ = false;
+  std::vector<std::thread> threads_;
+};
+
+TEST_F(PostgresTest, NodesShareTheShardsEvenly) {
+  const std::vector<std::string> shards{"a", "b", "c", "d"};
+  sql("DELETE FROM snapward.leases; INSERT INTO snapward.leases SELECT s, 0, '', '', 'epoch' FROM unnest('{a,b,c,d}'::text[]) s");
+  const auto span = std::chrono::seconds(2);
+  Owner first(as("first", span, shards));
+  ASSERT_TRUE(within(std::chrono::seconds(3), [&] { return first.count(shards) == 4; })) << "alone it has all";
+  Owner second(as("second", span, shards));
+  EXPECT_TRUE(within(std::chrono::seconds(6), [&] { return first.count(shards) == 2 && second.count(shards) == 2; }));
+  auto third = std::make_unique<Owner>(as("third", span, shards));
+  EXPECT_TRUE(within(std::chrono::seconds(6), [&] { return third->count(shards) == 1 && first.count(shards) + second.count(shards) == 3; }))
+      << third->count(shards);
+  std::this_thread::sleep_for(span);
+  EXPECT_EQ(third->count(shards), 1) << "and there it stays";
+  first.stop();
+  EXPECT_TRUE(within(std::chrono::seconds(3), [&] { return second.count(shards) == 2 && third->count(shards) == 2; }));
+}
+
+TEST_F(PostgresTest, AShardsRowsAreItsOwn) {
+  auto east = open_postgres(database(), "east", 0), west = open_postgres(database(), "west", 0);
+  ASSERT_TRUE(east && west);
+  ASSERT_TRUE((*east)->commit({{"t", "a", "east"}, {"t", "b", "east"}}));
+  ASSERT_TRUE((*west)->commit({{"t", "a", "west"}, {"t", "b", std::nullopt}}));
+  EXPECT_EQ(*(*east)->get("t", "a"), "east");
+  EXPECT_EQ(*(*west)->get("t", "a"), "west");
+  EXPECT_EQ((*east)->scan("t", {})->size(), 2U);
+  EXPECT_EQ((*west)->scan("t", {.from = "a", .to = "c"})->size(), 1U);
+}
+
+TEST_F(PostgresTest, AStateThatWasOwnedStaysSplitAsItIs) {
+  EXPECT_EQ(prepare_postgres(database(), {"all"})->shards, std::vector<std::string>{"all"}) << "nobody has owned it yet";
+  const auto before = prepare_postgres(database(), {"north", "south"});
+  EXPECT_EQ(before->shards, (std::vector<std::string>{"north", "south"}));
+  sql("UPDATE snapward.leases SET epoch = 1 WHERE shard = 'north'");
+  const auto after = prepare_postgres(database(), {"all"});
+  EXPECT_EQ(after->shards, before->shards);
+  EXPECT_EQ(after->secret, before->secret);
+  EXPECT_EQ(after->secret.size(), 36U);
+}
+
+// A database of layout 2, as the version before left it: one piece, and one it stays.
+TEST_F(PostgresTest, AnOlderStateIsTakenOver) {
+  sql(R"(DROP SCHEMA snapward CASCADE; CREATE SCHEMA snapward; CREATE TABLE snapward.layout (layout int NOT NULL); INSERT INTO snapward.layout VALUES (1), (2);
+CREATE TABLE snapward.rows (tbl text COLLATE "C" NOT NULL, key bytea NOT NULL, value bytea NOT NULL, PRIMARY KEY (tbl, key));
+CREATE TABLE snapward.leases (shard text PRIMARY KEY, epoch bigint NOT NULL, node text NOT NULL, address text NOT NULL, expires timestamptz NOT NULL);
+INSERT INTO snapward.leases VALUES ('all', 3, '', '', 'epoch'); INSERT INTO snapward.rows VALUES ('t', 'a', 'plain'))");
+  EXPECT_EQ(prepare_postgres(database(), {"east", "west"})->shards, std::vector<std::string>{"all"});
+  auto store = open_postgres(database(), "all", 3);
+  ASSERT_TRUE(store);
+  EXPECT_EQ((*store)->scan("t", {})->size(), 1U);
+  ASSERT_TRUE((*store)->commit({{"t", "a", "new"}, {"t", "b", "new"}}));
+  EXPECT_EQ(*(*store)->get("t", "a"), "new");
 }
 
 TEST_F(PostgresTest, LeavesADatabaseFromTheFutureAlone) {
   sql("INSERT INTO snapward.layout VALUES (99)");
-  const auto prepared = prepare_postgres(database());
+  const auto prepared = prepare_postgres(database(), {"east"});
   ASSERT_FALSE(prepared);
   EXPECT_NE(prepared.error().message.find("written by a newer snapward"), std::string::npos);
-  EXPECT_FALSE(open_postgres(database(), 0));  // nor does a node that was there before
+  EXPECT_FALSE(open_postgres(database(), "east", 0));  // nor does a node that was there before
 }
 
 TEST_F(PostgresTest, ALargeCommitAndManyRows) {
-  auto store = open_postgres(database(), 0);
+  auto store = open_postgres(database(), "east", 0);
   ASSERT_TRUE(store);
   std::vector<Write> writes;
   for (int i = 0; i < 20'000; ++i)
@@ -549,7 +638,7 @@ TEST_F(PostgresTest, ALargeCommitAndManyRows) {
 }
 
 TEST(Postgres, SaysThatItCannotBeReached) {
-  const auto prepared = prepare_postgres("postgresql://nobody@127.0.0.1:1/none");
+  const auto prepared = prepare_postgres("postgresql://nobody@127.0.0.1:1/none", {"all"});
   ASSERT_FALSE(prepared);
   EXPECT_TRUE(prepared.error().message.starts_with("PostgreSQL cannot be reached: ")) << prepared.error().message;
 }

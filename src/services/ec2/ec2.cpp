@@ -74,7 +74,7 @@ Result<Behaviour> Behaviour::from_json(const Json& json) {
   return b;
 }
 
-Ec2::Ec2(Environment& env, Behaviour behaviour) : Service("ec2", env), behaviour_(behaviour) {
+Ec2::Ec2(Environment& env, Behaviour behaviour, std::int64_t part) : Service("ec2", env), behaviour_(behaviour), content_ids_(part << 48) {
   register_volumes();
   register_snapshots();
   register_images();
@@ -139,6 +139,7 @@ bool Ec2::take_token(const std::string& name, double capacity, double refill_per
 }
 
 Task<Reply> Ec2::handle(Call call) {
+  if (call.operation == kReadSnapshot) co_return co_await Service::handle(std::move(call));
   if (auto allowed = throttle(call); !allowed) co_return std::unexpected(allowed.error());
   const auto internal = [] { return cloud::error("InternalError", "An internal error has occurred", 500); };
   if (env_.loop.entropy().chance(behaviour_.fail_call)) co_return internal();

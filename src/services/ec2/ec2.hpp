@@ -37,9 +37,13 @@ struct Behaviour {
   static Result<Behaviour> from_json(const Json& json);
 };
 
+// No operation of AWS's: how one region of the cloud reads a snapshot of another, content and all, to copy it.
+inline constexpr const char* kReadSnapshot = "snapward:ReadSnapshot";
+
 class Ec2 final : public Service {
  public:
-  Ec2(Environment& env, Behaviour behaviour);
+  // `part`: of a cloud whose regions are apart; contents are numbered so that no two of them have the same.
+  Ec2(Environment& env, Behaviour behaviour, std::int64_t part = 0);
   Task<Reply> handle(Call call) override;
   void restore() override;
   void metrics(Metrics& m) const override;
@@ -80,7 +84,8 @@ class Ec2 final : public Service {
   // snapshots.cpp
   Reply create_snapshot(const Call&);
   Reply create_snapshots(const Call&);
-  Reply copy_snapshot(const Call&);
+  Task<Reply> copy_snapshot(Call);
+  Task<std::expected<Snapshot, cloud::Error>> source_of_copy(std::string region, std::string id);
   Reply delete_snapshot(const Call&);
   Reply describe_snapshots(const Call&);
   Reply lock_snapshot(const Call&);

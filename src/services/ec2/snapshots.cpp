@@ -26,7 +26,12 @@ constexpr const char* kKmsMessage = "Given key ID is not accessible";
 void Ec2::register_snapshots() {
   on("CreateSnapshot", [this](const Call& c) { return create_snapshot(c); });
   on("CreateSnapshots", [this](const Call& c) { return create_snapshots(c); });
-  on("CopySnapshot", [this](const Call& c) { return copy_snapshot(c); });
+  on_async("CopySnapshot", [this](Call c) { return copy_snapshot(std::move(c)); });
+  on(kReadSnapshot, [this](const Call& c) -> Reply {
+    const auto found = find_snapshot(c.region, std::string(c.input["SnapshotId"].string_or()));
+    if (!found) return std::unexpected(found.error());
+    return (*found)->to_row();
+  });
   on("DeleteSnapshot", [this](const Call& c) { return delete_snapshot(c); });
   on("DescribeSnapshots", [this](const Call& c) { return describe_snapshots(c); });
   on("LockSnapshot", [this](const Call& c) { return lock_snapshot(c); });
@@ -175,31 +180,43 @@ Reply Ec2::create_snapshots(const Call& call) {
   return Json::object({{"Snapshots", std::move(out)}});
 }
 
+// The snapshot as it is now; its region may live in another process.
+Task<std::expected<Snapshot, cloud::Error>> Ec2::source_of_copy(std::string region, std::string id) {
+  if (env_.here(name(), region)) {
+    const auto found = find_snapshot(region, id);
+    if (!found) co_return std::unexpected(found.error());
+    co_return **found;
+  }
+  const Reply row = co_await env_.cloud->call({name(), region, kReadSnapshot, Json::object({{"SnapshotId", id}})});
+  if (!row) co_return std::unexpected(row.error());
+  co_return Snapshot::from_row(*row);
+}
+
 // Asked of the destination region; the source region is a parameter.
-Reply Ec2::copy_snapshot(const Call& call) {
+Task<Reply> Ec2::copy_snapshot(Call call) {
   const Json& in = call.input;
   const std::string from(in["SourceRegion"].string_or()), id(in["SourceSnapshotId"].string_or());
   if (!is_region(from))
-    return cloud::error(
+    co_return cloud::error(
         "InvalidRegion",
         fmt::format("The specified region '{}' is not valid. Specify the source region by its code, for example us-west-2.", from));
   if (const Json* to = in.find("DestinationRegion"); to && to->string_or() != call.region)
-    return cloud::error(
+    co_return cloud::error(
         "InvalidParameterValue",
         fmt::format("The destination region {} does not match the region {} that the request was sent to.", to->string_or(), call.region));
-  const auto found = find_snapshot(from, id);
-  if (!found) return std::unexpected(found.error());
-  const Snapshot& source = **found;
+  const std::expected<Snapshot, cloud::Error> found = co_await source_of_copy(from, id);
+  if (!found) co_return std::unexpected(found.error());
+  const Snapshot& source = *found;
   if (source.state != "completed")
-    return cloud::error("IncorrectState", fmt::format("The snapshot '{}' is not in the completed state; it is {}.", id, source.state));
+    co_return cloud::error("IncorrectState", fmt::format("The snapshot '{}' is not in the completed state; it is {}.", id, source.state));
   std::int64_t running = 0;
   for (const auto& [other, s] : snapshots_) running += s.region == call.region && s.is_copy() && s.state == "pending" ? 1 : 0;
   if (running >= behaviour_.copy_limit)
-    return cloud::error(
+    co_return cloud::error(
         "ResourceLimitExceeded",
         fmt::format("Too many snapshot copies in progress. The limit is {} for this destination region.", behaviour_.copy_limit));
   auto tags = specified_tags(call, "snapshot");
-  if (!tags) return std::unexpected(tags.error());
+  if (!tags) co_return std::unexpected(tags.error());
 
   Snapshot s;
   s.id = "snap-0" + env_.loop.entropy().hex(16);
@@ -232,7 +249,7 @@ Reply Ec2::copy_snapshot(const Call& call) {
   schedule(added);
   Json::Object out{{"SnapshotId", added.id}};
   if (!added.tags.items().empty()) out.set("Tags", added.tags);
-  return Json(std::move(out));
+  co_return Json(std::move(out));
 }
 
 void Ec2::schedule(const Snapshot& s) {

@@ -82,6 +82,14 @@ Events::Events(Environment& env, Outbound& outbound) : Service("events", env), o
   on("ListTargetsByRule", [this](const Call& c) { return list_targets(c); });
   on("ListRuleNamesByTarget", [this](const Call& c) { return rule_names_by_target(c); });
   on("PutEvents", [this](const Call& c) { return put_events(c); });
+  on(kReceiveEvent, [this](const Call& c) -> Reply {
+    const std::string name(c.input["Bus"].string_or());
+    const auto bus = buses_.find({c.region, name});
+    if (bus == buses_.end() && name != "default")
+      return cloud::error("ResourceNotFoundException", fmt::format("Event bus {} does not exist.", name));
+    dispatch(bus == buses_.end() ? default_bus(c.region) : bus->second, c.input["Event"]);
+    return Json(Json::Object{});
+  });
   on("TestEventPattern", [](const Call& c) { return test_pattern(c); });
   on("TagResource", [this](const Call& c) { return tag(c); });
   on("UntagResource", [this](const Call& c) { return untag(c); });
@@ -651,6 +659,8 @@ std::expected<Call, cloud::Error> Events::call_for(const Delivery& d) const {
   }
   if (arn->service == "lambda")
     return Call{"lambda", region, "Invoke", Json::object({{"FunctionName", target}, {"InvocationType", "Event"}, {"Payload", input}})};
+  if (arn->service == "events" && arn->resource.starts_with("event-bus/"))
+    return Call{"events", region, kReceiveEvent, Json::object({{"Bus", bus_name(target)}, {"Event", d.event}})};
   if (arn->service == "events" && arn->resource_id("api-destination"))
     return Call{"events", region, "InvokeApiDestination",
                 Json::object({{"Arn", target}, {"Body", input}, {"HttpParameters", d.target["HttpParameters"]}})};
@@ -697,7 +707,8 @@ std::expected<void, cloud::Error> Events::may_reach(const Delivery& d, const Arn
 
 void Events::attempt(Delivery d) {
   const auto arn = Arn::parse(d.target["Arn"].string_or());
-  if (arn && arn->service == "events" && arn->resource.starts_with("event-bus/")) {  // another bus of ours: no call between
+  const bool here = !arn || env_.here(arn->service, arn->region.empty() ? d.region : arn->region);
+  if (here && arn && arn->service == "events" && arn->resource.starts_with("event-bus/")) {  // another bus of ours: no call between
     const auto bus = buses_.find({arn->region, bus_name(arn->str())});
     if (bus != buses_.end()) {
       if (auto may = may_reach(d, *arn); !may) return failed(std::move(d), may.error());
@@ -715,7 +726,7 @@ void Events::attempt(Delivery d) {
   auto call = call_for(d);
   if (!call) return bury(d, call.error(), "");
   // The answer comes from outside, after the event's commit: until then a row keeps the delivery through a restart.
-  const bool outside = call->operation == "InvokeApiDestination";
+  const bool outside = !here || call->operation == "InvokeApiDestination";
   if (outside && d.attempts == 0) save("deliveries", d.id, d.to_row());
   call->caller = caller_of(d);
   env_.loop.spawn(env_.cloud->call(*std::move(call)), [this, outside, d = std::move(d)](const Reply& reply) mutable {

@@ -18,6 +18,9 @@
 
 namespace snapward::services::events {
 
+// No operation of AWS's: how a bus is given an event of another region's, as it is, id and source and all.
+inline constexpr const char* kReceiveEvent = "snapward:ReceiveEvent";
+
 class Events final : public Service {
  public:
   Events(Environment& env, Outbound& outbound);

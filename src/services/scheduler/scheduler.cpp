@@ -412,7 +412,10 @@ void Scheduler::attempt(Invocation i) {
   auto call = call_for(i);
   if (!call) return failed(std::move(i), call.error());
   call->caller = caller_of(i);
-  env_.loop.spawn(env_.cloud->call(*std::move(call)), [this, i = std::move(i)](const Reply& reply) mutable {
+  // An answer from another process comes after this turn's commit: until then a row keeps the invocation through a restart.
+  const bool outside = !env_.here(call->service, call->region);
+  if (outside && i.attempts == 0) store(i);
+  env_.loop.spawn(env_.cloud->call(*std::move(call)), [this, outside, i = std::move(i)](const Reply& reply) mutable {
     const bool done = reply || reply.error().code == "ExecutionAlreadyExists";
     if (!done) return failed(std::move(i), reply.error());
     // PutEvents answers well even when it took nothing.
@@ -421,21 +424,25 @@ void Scheduler::attempt(Invocation i) {
       return failed(std::move(i),
                     cloud::error(std::string(refused["ErrorCode"].string_or()), std::string(refused["ErrorMessage"].string_or())).error());
     }
-    if (i.attempts > 0) drop("invocations", i.id);
+    if (outside || i.attempts > 0) drop("invocations", i.id);
   });
+}
+
+void Scheduler::store(const Invocation& i) {
+  save("invocations", i.id,
+       Json::object({{"schedule", i.schedule_arn},
+                     {"region", i.region},
+                     {"target", i.target},
+                     {"scheduled", i.scheduled.time_since_epoch().count()},
+                     {"first", i.first.time_since_epoch().count()},
+                     {"attempts", i.attempts}}));
 }
 
 void Scheduler::failed(Invocation i, const cloud::Error& error) {
   const NextAttempt next = next_attempt(env_, i.target, error, i.attempts, i.first);
   if (next.delay) {
     ++i.attempts;
-    save("invocations", i.id,
-         Json::object({{"schedule", i.schedule_arn},
-                       {"region", i.region},
-                       {"target", i.target},
-                       {"scheduled", i.scheduled.time_since_epoch().count()},
-                       {"first", i.first.time_since_epoch().count()},
-                       {"attempts", i.attempts}}));
+    store(i);
     env_.loop.after(*next.delay, [this, i = std::move(i)] { attempt(i); });
     return;
   }

@@ -53,6 +53,7 @@ class Scheduler final : public Service {
   void fire(const Key& key, Instant due);
   static cloud::Caller caller_of(const Invocation& i);
   void attempt(Invocation);
+  void store(const Invocation&);
   void failed(Invocation, const cloud::Error&);
   [[nodiscard]] std::expected<Call, cloud::Error> call_for(const Invocation&) const;
 

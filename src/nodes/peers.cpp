@@ -1,0 +1,134 @@
+#include "nodes/peers.hpp"
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+
+namespace snapward::nodes {
+
+namespace {
+
+constexpr const char* kSecret = "x-snapward-secret";
+constexpr auto kLongestAnswer = std::chrono::seconds(75);
+
+// JSON text is UTF-8; strings that are not go as base64 behind a mark that nothing else begins with.
+constexpr std::string_view kBytes =
+    "\x01"
+    "base64:";
+
+Json map_strings(const Json& value, const std::function<std::string(std::string_view)>& change) {
+  if (value.is_string()) return change(value.string_or());
+  if (value.is_array()) {
+    Json::Array out;
+    for (const Json& item : value.items()) out.push_back(map_strings(item, change));
+    return out;
+  }
+  if (!value.is_object()) return value;
+  Json::Object out;
+  for (const auto& [name, member] : value.as_object()) out.set(name, map_strings(member, change));
+  return out;
+}
+std::string text_of(const Json& value) {
+  const std::string plain = value.dump();
+  if (is_utf8(plain) && plain.find("\\u0001base64:") == std::string::npos) return plain;
+  return map_strings(value,
+                     [](std::string_view s) {
+                       return is_utf8(s) && !s.starts_with(kBytes) ? std::string(s) : std::string(kBytes) + base64_encode(s);
+                     })
+      .dump();
+}
+std::expected<Json, std::string> json_of(const std::string& text) {
+  const auto value = Json::parse(text);
+  if (!value) return std::unexpected(value.error().message);
+  if (text.find("\\u0001base64:") == std::string::npos) return *value;
+  return map_strings(*value, [](std::string_view s) {
+    return s.starts_with(kBytes) ? base64_decode(s.substr(kBytes.size())).value_or("") : std::string(s);
+  });
+}
+
+std::string text(const Json& value) { return std::string(value.string_or()); }
+
+}  // namespace
+
+wire::HttpRequest call_request(const cloud::Call& call, const std::string& secret) {
+  wire::HttpRequest out;
+  out.target = kCallPath;
+  out.headers.add(kSecret, secret);
+  out.headers.add("Content-Type", "application/json");
+  out.body = text_of(Json::object({{"service", call.service},
+                                   {"region", call.region},
+                                   {"operation", call.operation},
+                                   {"input", call.input},
+                                   {"caller", Json::array({call.caller.service, call.caller.role, call.caller.source})}}));
+  return out;
+}
+
+std::expected<cloud::Call, std::string> call_of(const wire::HttpRequest& request, const std::string& secret) {
+  if (secret.empty() || request.headers.get(kSecret) != secret) return std::unexpected("this is for nodes of the same cloud");
+  const auto json = json_of(request.body);
+  if (!json) return std::unexpected(json.error());
+  const Json& caller = (*json)["caller"];
+  if (!(*json)["service"].is_string() || !(*json)["operation"].is_string() || caller.items().size() != 3)
+    return std::unexpected("a call has a service, a region, an operation, an input and a caller");
+  return cloud::Call{text((*json)["service"]),
+                     text((*json)["region"]),
+                     text((*json)["operation"]),
+                     (*json)["input"],
+                     {text(caller.items()[0]), text(caller.items()[1]), text(caller.items()[2])}};
+}
+
+wire::HttpResponse reply_response(const cloud::Reply& reply) {
+  wire::HttpResponse out;
+  out.headers.add("Content-Type", "application/json");
+  if (reply)
+    out.body = text_of(Json::object({{"reply", *reply}}));
+  else
+    out.body = text_of(Json::object({{"code", reply.error().code},
+                                     {"message", reply.error().message},
+                                     {"status", std::int64_t{reply.error().status}},
+                                     {"fields", reply.error().fields}}));
+  return out;
+}
+
+std::expected<cloud::Reply, std::string> reply_of(const wire::HttpResponse& response) {
+  if (response.status != 200) return std::unexpected(fmt::format("HTTP status {}: {}", response.status, response.body));
+  const auto json = json_of(response.body);
+  if (!json) return std::unexpected(json.error());
+  if (const Json* reply = json->find("reply")) return cloud::Reply(*reply);
+  if (!json->find("code")) return std::unexpected("no reply is in it");
+  return cloud::Reply(std::unexpected(cloud::Error{text((*json)["code"]), text((*json)["message"]),
+                                                   static_cast<int>((*json)["status"].integer_or(500)), (*json)["fields"]}));
+}
+
+Elsewhere::Elsewhere(engine::Loop& loop, engine::Ledger& ledger, Road road)
+    : loop_(loop),
+      ledger_(ledger),
+      road_(std::move(road)),
+      client_(net::Client::create({.longest = kLongestAnswer, .keep_connections = true})) {}
+
+Task<cloud::Reply> Elsewhere::call(cloud::Call call) {
+  const Future<bool> durable;
+  ledger_.after_commit([durable] { durable.set(true); });
+  co_await durable;
+  const auto until = std::chrono::steady_clock::now() + road_.patience;
+  for (;;) {
+    if (std::string owner = road_.owner(call); !owner.empty()) {
+      using Outcome = std::expected<wire::HttpResponse, std::string>;
+      const Future<Outcome> answer;
+      client_->send(owner, call_request(call, road_.secret),
+                    [this, answer](Outcome outcome) { loop_.post([answer, outcome = std::move(outcome)] { answer.set(outcome); }); });
+      const Outcome outcome = co_await answer;
+      // 503: no owner of it was there, so nothing was done.
+      if (!outcome || outcome->status != 503) {
+        auto reply = outcome ? reply_of(*outcome) : std::unexpected(outcome.error());
+        if (reply) co_return *std::move(reply);
+        co_return cloud::error("InternalFailure", fmt::format("The region {} did not answer: {}", call.region, reply.error()), 500);
+      }
+    }
+    if (std::chrono::steady_clock::now() > until)
+      co_return cloud::error("ServiceUnavailable", fmt::format("Nobody owns the region {} at the moment.", call.region), 503);
+    co_await loop_.sleep(std::chrono::seconds(1));
+  }
+}
+
+}  // namespace snapward::nodes
