@@ -53,6 +53,7 @@ bool works(const std::string& file) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   for (const int descriptor : {0, 1, 2}) posix_spawn_file_actions_addopen(&actions, descriptor, "/dev/null", O_RDWR, 0);
+  posix_spawn_file_actions_addclosefrom_np(&actions, 3);
   pid_t pid = 0;
   const int failed = posix_spawn(&pid, file.c_str(), &actions, nullptr, command.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
@@ -291,6 +292,7 @@ Result<void> Processes::launch(Environment& e) {
   posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_adddup2(&actions, pipe_ends[1], 1);
   posix_spawn_file_actions_adddup2(&actions, pipe_ends[1], 2);
+  posix_spawn_file_actions_addclosefrom_np(&actions, 3);  // the server's port is not its to keep open when the server dies
   posix_spawn_file_actions_addchdir_np(&actions, code->c_str());
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);

@@ -1,7 +1,9 @@
 // Functions as processes of this machine: real ones, over Lambda's Runtime API, in real time.
 #include "runtimes/processes.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 #include <zip.h>
 
 #include <filesystem>
@@ -125,6 +127,19 @@ def handler(event, context):
             "  File \"/var/task/app.py\", line 5, in handler\n    raise KeyError(\"one\")\n");
   EXPECT_EQ(out[2].payload, R"({"n": 2, "who": "snapward", "id": "id-2"})");
   EXPECT_NE(std::ranges::find(lines, "seen 2"), lines.end());
+}
+
+// Else a server that was killed could not listen on its port again while a process of a function lives on.
+TEST_F(ProcessesTest, NothingOfTheServersStaysOpenInThem) {
+  const int kept = open("/dev/null", O_RDONLY);  // no O_CLOEXEC: as sockets that libraries make
+  const int high = fcntl(kept, F_DUPFD, 200);
+  const auto outcomes =
+      run(function("python3.11",
+                   {{"app.py", "import os\ndef handler(event, context):\n    return os.path.exists(f\"/proc/self/fd/{event}\")\n"}}),
+          {std::to_string(high)});
+  EXPECT_EQ(outcomes[0].payload, "false");
+  close(high);
+  close(kept);
 }
 
 TEST_F(ProcessesTest, ALineWithoutAnEndIsCut) {

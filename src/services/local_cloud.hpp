@@ -29,7 +29,8 @@ struct LocalCloudOptions {
   std::string account = "000000000000";
   std::string base_url = "http://127.0.0.1:4566";
   ec2::Behaviour ec2;
-  bool enforce_iam = false;  // services call each other only as roles and resource policies let them; not where regions are apart
+  // Services call each other only as roles and resource policies let them. Not where regions are apart.
+  bool enforce_iam = false;
   std::optional<Part> part = {};  // absent: all of the cloud is here
 };
 

@@ -3,7 +3,7 @@
 
 usage: run.py BINARY [--kills 200] [--seed 1] [--power-cuts [--library libsnapward_disk.so]]
 
-With --power-cuts the disk loses its power each time: what was not flushed is there, or gone, sector by sector (power.py), and in some
+With --power-cuts, first: a flush of SQLite's files that fails ends the process, and nothing acknowledged is missing afterwards. Then the disk loses its power each time: what was not flushed is there, or gone, sector by sector (power.py), and in some
 lives a flush fails as on a broken disk.
 
 Half of the kills are SIGKILL at a random moment; the others happen by themselves at a labelled place between decision, commit and
@@ -14,6 +14,9 @@ restart and all of it at the end:
   events          every acknowledged PutEvents entry started exactly one execution
   notifications   every acknowledged Publish reached the HTTP subscriber
   snapshots       every acknowledged CreateSnapshot completes, is tagged, has one copy at most, a confirmed one; of each volume exactly the newest stay
+  invocations     every acknowledged asynchronous Invoke of a function ran: its line is in the log
+  logs, secrets   every acknowledged PutLogEvents is there; of a secret, the last acknowledged value or a later one
+  backups         one made under load holds what was acknowledged before it
   tables          every acknowledged PutItem is there, and of an item written again and again the last acknowledged value or a later one
   schedules       the scheduled machine goes on running over the restarts
 
@@ -24,6 +27,7 @@ import base64
 import collections
 import http.client
 import http.server
+import io
 import json
 import os
 import random
@@ -37,6 +41,7 @@ import tempfile
 import threading
 import time
 import urllib.parse
+import zipfile
 
 import power
 
@@ -58,30 +63,34 @@ class Refused(Exception):
 class Client:
     """A client of one thread: unsigned requests with the scope that names service and region. OSError: no answer came."""
 
-    TARGETS = {"states": "AWSStepFunctions", "events": "AWSEvents", "sqs": "AmazonSQS", "dynamodb": "DynamoDB_20120810"}
+    TARGETS = {"states": "AWSStepFunctions", "events": "AWSEvents", "sqs": "AmazonSQS", "dynamodb": "DynamoDB_20120810", "logs": "Logs_20140328", "secretsmanager": "secretsmanager"}
+    JSON_1_1 = {"events", "logs", "secretsmanager"}
 
     def __init__(self, port):
         self.port, self.connection = port, None
 
-    def send(self, service, region, headers, body):
+    def send(self, service, region, headers, body, path="/"):
         headers["Authorization"] = f"AWS4-HMAC-SHA256 Credential=test/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=0"
         try:
             if self.connection is None:
                 self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-            self.connection.request("POST", "/", body, headers)
+            self.connection.request("POST", path, body, headers)
             response = self.connection.getresponse()
             text = response.read().decode()
         except (OSError, http.client.HTTPException) as problem:
             self.connection = None
             raise OSError(str(problem)) from None
-        if response.status != 200:
+        if response.status not in (200, 201, 202):
             raise Refused(f"{service}: {response.status} {text[:300]}")
         return text
 
     def json(self, service, operation, region=PRIMARY, **parameters):
-        version = "1.1" if service == "events" else "1.0"
+        version = "1.1" if service in self.JSON_1_1 else "1.0"
         headers = {"X-Amz-Target": f"{self.TARGETS[service]}.{operation}", "Content-Type": f"application/x-amz-json-{version}"}
         return json.loads(self.send(service, region, headers, json.dumps(parameters)) or "{}")
+
+    def function(self, path, body, **headers):
+        return self.send("lambda", PRIMARY, {"Content-Type": "application/json", **headers}, body, "/2015-03-31/functions" + path)
 
     def query(self, service, operation, region=PRIMARY, **parameters):
         version = {"ec2": "2016-11-15", "sns": "2010-03-31"}[service]
@@ -144,7 +153,9 @@ class Campaign:
         self.executions, self.events, self.messages = [], [], []  # acknowledged
         self.snapshots = []  # (volume, start, id), acknowledged
         self.items, self.large = [], 0  # acknowledged: keys, and the last number of the large item
+        self.invocations, self.lines, self.secret = [], [], 0
         self.volumes = []
+        self.backups = []  # (file, executions, items acknowledged before)
         self.stopping = False
         self.violations = []
         self.hits = collections.Counter()
@@ -178,6 +189,13 @@ class Campaign:
         c.json("events", "PutTargets", Rule="tick", Targets=[{"Id": "m", "Arn": self.ticking, "RoleArn": role}])
         c.json("dynamodb", "CreateTable", TableName="items", BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
                AttributeDefinitions=[{"AttributeName": "k", "AttributeType": "S"}])
+        code = io.BytesIO()
+        with zipfile.ZipFile(code, "w") as archive:
+            archive.writestr("said.py", "def handler(event, context):\n    print('said', event['n'])\n")
+        c.function("", json.dumps({"FunctionName": "said", "Runtime": "python3.11", "Handler": "said.handler", "Role": role, "Code": {"ZipFile": base64.b64encode(code.getvalue()).decode()}}))
+        c.json("logs", "CreateLogGroup", logGroupName="group")
+        c.json("logs", "CreateLogStream", logGroupName="group", logStreamName="stream")
+        c.json("secretsmanager", "CreateSecret", Name="secret", SecretString="0")
         self.subscriber = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Subscriber)
         threading.Thread(target=self.subscriber.serve_forever, daemon=True).start()
         self.topic = xml_all(c.query("sns", "CreateTopic", Name="news"), "TopicArn")[0]
@@ -235,6 +253,27 @@ class Campaign:
             self.large = number
         time.sleep(0.01)
 
+    def invoke(self, client, n):
+        client.function("/said/invocations", json.dumps({"n": n}), **{"X-Amz-Invocation-Type": "Event"})
+        self.invocations.append(n)
+        time.sleep(0.1)
+
+    def keep(self, client, n):
+        line = f"line {n}"
+        client.json("logs", "PutLogEvents", logGroupName="group", logStreamName="stream", logEvents=[{"timestamp": int(time.time() * 1000), "message": line}])
+        self.lines.append(line)
+        client.json("secretsmanager", "PutSecretValue", SecretId="secret", SecretString=str(n))
+        self.secret = n
+        time.sleep(0.02)
+
+    def back_up(self):
+        """A backup of the running server, and what was acknowledged before it."""
+        file = os.path.join(self.data + "-backups", f"{len(self.backups)}.db")
+        os.makedirs(os.path.dirname(file), exist_ok=True)
+        before = len(self.executions), len(self.items)
+        if subprocess.run([self.server.binary, "backup", file, "--data", self.data], capture_output=True).returncode == 0:
+            self.backups.append((file, *before))
+
     # ── Killing ──
 
     def run(self):
@@ -245,14 +284,15 @@ class Campaign:
             return 1
         finally:
             self.server.process.kill()
-            shutil.rmtree(self.data, ignore_errors=True)
+            for folder in (self.data, self.data + "-backups"):
+                shutil.rmtree(folder, ignore_errors=True)
             if self.disk:
                 self.disk.remove()
 
     def campaign(self):
         begun = time.time()
         self.set_the_scene()
-        threads = [threading.Thread(target=self.work, args=(act,), daemon=True) for act in (self.start_execution, self.start_execution, self.put_event, self.publish, self.snapshot, self.put_item)]
+        threads = [threading.Thread(target=self.work, args=(act,), daemon=True) for act in (self.start_execution, self.start_execution, self.put_event, self.publish, self.snapshot, self.put_item, self.invoke, self.keep)]
         for t in threads:
             t.start()
         for n in range(self.kills):
@@ -270,6 +310,8 @@ class Campaign:
                 self.server.kill()
                 crash = fails = label = None
             self.spot_check()
+            if n % 25 == 10:
+                self.back_up()
             try:
                 self.server.process.wait(2.0 if label else self.random.uniform(0.05, 0.5))
                 self.hits[label] += 1
@@ -378,13 +420,53 @@ class Campaign:
                 self.violation(f"the item {key} is gone")
         if self.large and int(kept.get("large", {"n": {"N": "0"}})["n"]["N"]) < self.large:
             self.violation(f"the large item is not number {self.large}")
+        self.check_lines(client, "group", self.lines, "the line")
+        self.check_lines(client, "/aws/lambda/said", [f"said {n}" for n in self.invocations], "of an invocation")
+        value = int(client.json("secretsmanager", "GetSecretValue", SecretId="secret")["SecretString"])
+        if value < self.secret:
+            self.violation(f"the secret has the value {value}, acknowledged was {self.secret}")
+        for file, executions, items in self.backups:
+            self.check_backup(file, executions, items)
         ticks = len(self.listed(client, self.ticking))
         if ticks < self.server.starts / 20:
             self.violation(f"the schedule ran {ticks} times in {self.server.starts} lives of the server")
         self.check_snapshots(client)
         again = {k: sum(1 for v in c.values() if v > 1) for k, c in (("messages", said), ("notifications", Subscriber.received))}
         print(f"  at the end: {len(self.executions)} executions, {len(self.events)} events, {len(self.messages)} notifications, {len(self.snapshots)} snapshots, "
-              f"{len(self.items)} items checked; {ticks} ticks; at-least-once twice: {again}")
+              f"{len(self.items)} items, {len(self.invocations)} invocations, {len(self.lines)} lines, {len(self.backups)} backups checked; {ticks} ticks; at-least-once twice: {again}")
+
+    def check_lines(self, client, group, lines, what):
+        def there():
+            found, token = set(), None
+            while True:
+                page = client.json("logs", "FilterLogEvents", logGroupName=group, limit=10000, **({"nextToken": token} if token else {}))
+                found.update(e["message"].strip() for e in page["events"])
+                token = page.get("nextToken")
+                if not token:
+                    return found
+
+        end = time.time() + 60  # invocations under way
+        missing = set(lines) - there()
+        while missing and time.time() < end:
+            time.sleep(0.3)
+            missing = set(lines) - there()
+        for line in sorted(missing):
+            self.violation(f"{what} '{line}' is not in the log")
+
+    def check_backup(self, file, executions, items):
+        folder, port = file + "-restored", free_port()
+        if subprocess.run([self.server.binary, "restore", file, "--data", folder], capture_output=True).returncode != 0:
+            return self.violation(f"the backup {file} cannot be restored")
+        restored = Server(self.server.binary, folder, port, None)
+        if not restored.start():
+            return self.violation(f"a server does not start on the backup {file}")
+        client = Client(port)
+        for name, arn in self.executions[:executions]:
+            self.present(client, f"{name} (in a backup)", arn)
+        for key in self.items[:items]:
+            if "Item" not in client.json("dynamodb", "GetItem", TableName="items", Key={"k": {"S": key}}):
+                self.violation(f"the item {key} is not in the backup")
+        restored.kill()
 
     def check_snapshots(self, client):
         def described(region):
@@ -416,6 +498,39 @@ class Campaign:
                 self.violation(f"{snapshot} of {volume}, begun {start}, was deleted, and older ones were kept: {sorted(left[volume])}")
 
 
+def broken_flushes(binary, library):
+    """One flush of SQLite's files fails: the process must end by itself, whatever a later flush says, and the next one has everything."""
+    wrong = 0
+    machine = json.dumps({"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}})
+    for file, nth in (("snapward.db-wal", 1), ("snapward.db-wal", 6), ("snapward.db-wal", 9)):
+        data = tempfile.mkdtemp(prefix="snapward-flush-")
+        disk = power.Disk(data, library, nth)
+        server = Server(binary, data, free_port(), disk)
+        try:
+            assert server.start()
+            made = Client(server.port).json("states", "CreateStateMachine", name="m", definition=machine, roleArn=f"arn:aws:iam::{ACCOUNT}:role/r")["stateMachineArn"]
+            server.kill()
+            alive = server.start(fails=f"{file}:{nth}")
+            client, acknowledged, end = Client(server.port), [], time.time() + 30
+            while alive and server.process.poll() is None and time.time() < end:
+                try:
+                    acknowledged.append(client.json("states", "StartExecution", stateMachineArn=made, input=json.dumps({"pad": "x" * 20000}))["executionArn"])
+                except (OSError, Refused):
+                    pass
+            ended = server.process.poll()
+            server.kill()
+            whole = server.start()
+            there = {e["executionArn"] for e in Campaign.listed(None, Client(server.port), made)} if whole else set()
+            good = ended not in (None, 0, -9) and set(acknowledged) <= there
+            wrong += not good
+            print(f"  {'ok       ' if good else 'VIOLATION'} flush {nth} of {file} fails: the process ended with {ended} after {len(acknowledged)} acknowledged, {len(set(acknowledged) - there)} missing afterwards", flush=True)
+        finally:
+            server.process.kill()
+            shutil.rmtree(data, ignore_errors=True)
+            disk.remove()
+    return wrong
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binary")
@@ -426,6 +541,8 @@ def main():
     options = parser.parse_args()
     binary = os.path.abspath(options.binary)
     library = os.path.abspath(options.library or os.path.join(os.path.dirname(binary), "libsnapward_disk.so"))
+    if options.power_cuts and broken_flushes(binary, library):
+        sys.exit(1)
     sys.exit(Campaign(binary, options.kills, options.seed, library if options.power_cuts else None).run())
 
 
