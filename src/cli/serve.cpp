@@ -178,7 +178,7 @@ class Node {
   Task<std::expected<void, cloud::Error>> deploy(world::World& world) const;
   void stop_when_told();
   [[nodiscard]] bool in_one_piece() const { return !leases_ || database_.shards.size() == 1; }
-  [[nodiscard]] services::Part part(const std::string& shard) const;
+  [[nodiscard]] services::Part part(const std::string& shard, std::int64_t epoch) const;
 
   const Options& o_;
   Setup setup_;
@@ -342,13 +342,14 @@ void Node::announce(const std::string& shard, std::int64_t epoch) const {
   std::fflush(stdout);
 }
 
-services::Part Node::part(const std::string& shard) const {
+services::Part Node::part(const std::string& shard, std::int64_t epoch) const {
   const auto owner = [this](const cloud::Call& call) { return leases_->owner(std::string(nodes::shard_of(call.service, call.region))); };
   return {.name = shard,
           .number = nodes::number_of(shard),
           .here = [shard](std::string_view service, std::string_view region) { return nodes::shard_of(service, region) == shard; },
-          .elsewhere = [this, owner](engine::Loop& loop, engine::Ledger& ledger) -> std::unique_ptr<cloud::Cloud> {
-            return std::make_unique<nodes::Elsewhere>(loop, ledger, nodes::Elsewhere::Road{.owner = owner, .secret = database_.secret});
+          .elsewhere = [this, owner, shard, epoch](engine::Loop& loop, engine::Ledger& ledger) -> std::unique_ptr<cloud::Cloud> {
+            return std::make_unique<nodes::Elsewhere>(
+                loop, ledger, nodes::Elsewhere::Road{.owner = owner, .shard = shard, .epoch = epoch, .secret = database_.secret});
           }};
 }
 
@@ -374,7 +375,7 @@ void Node::live(const std::string& shard, store::Store& store, std::int64_t epoc
   auto outbound = std::make_unique<NetOutbound>(world_loop, mailbox);
   const auto mode = o_.in_memory ? engine::Ledger::Mode::inline_commits : engine::Ledger::Mode::background_commits;
   services::LocalCloudOptions cloud_options = setup_.cloud;
-  if (!in_one_piece()) cloud_options.part = part(shard);
+  if (!in_one_piece()) cloud_options.part = part(shard, epoch);
   world::World world(clock, entropy, store, mode, *outbound, std::move(cloud_options));
   world_loop = &world.loop;
   world.cloud.executions().set_mocks(setup_.mocks);
@@ -387,13 +388,14 @@ void Node::live(const std::string& shard, store::Store& store, std::int64_t epoc
   world.cloud.lambda().set_runtimes(processes);
   front_options.metrics = [&world] { return world.cloud.metrics(); };
   services::Front front(world.loop, world.ledger, world.cloud, std::move(front_options));
+  nodes::Callers callers(world.ledger);
   {
     const std::lock_guard lock(mutex_);
     if (stopping_ || (leases_ && (!leases_->held(shard) || leases_->leaving(shard)))) return world.ledger.abandon();
     tenures_[shard] = {&world, &front};
   }
   const auto open = [&] {
-    gate_->open(shard, front);
+    gate_->open(shard, front, &callers);
     if (!leases_) server_->start();
     announce(shard, epoch);
   };

@@ -49,9 +49,9 @@ Gate::Gate()
 Gate::Gate(Directory directory)
     : directory_(std::move(directory)), client_(net::Client::create({.longest = kLongestAnswer, .keep_connections = true})) {}
 
-void Gate::open(const std::string& shard, services::Front& front) {
+void Gate::open(const std::string& shard, services::Front& front, Callers* callers) {
   const std::lock_guard lock(mutex_);
-  fronts_[shard] = &front;
+  fronts_[shard] = {&front, callers};
 }
 void Gate::close(const std::string& shard) {
   const std::lock_guard lock(mutex_);
@@ -75,7 +75,7 @@ void Gate::handle(wire::HttpRequest request, Respond respond) {
   {
     const std::lock_guard lock(mutex_);
     if (const auto front = fronts_.find(shard); front != fronts_.end() && directory_.held(shard))
-      return let_in(*front->second, shard, request, std::move(respond));
+      return let_in(*front->second.front, shard, request, std::move(respond));
   }
   hand_on(shard, std::move(request), std::move(respond));
 }
@@ -104,17 +104,23 @@ void Gate::hand_on(const std::string& shard, wire::HttpRequest request, Respond 
 }
 
 void Gate::perform(const wire::HttpRequest& request, const Respond& respond) {
-  auto call = call_of(request, directory_.secret);
-  if (!call) return respond([why = call.error()] { return text(403, why + "\n"); });
-  const std::string shard = shard_for(call->service, call->region);
+  auto peer = call_of(request, directory_.secret);
+  if (!peer) return respond([why = peer.error()] { return text(403, why + "\n"); });
+  const std::string shard = shard_for(peer->call.service, peer->call.region);
   const std::lock_guard lock(mutex_);
   const auto front = fronts_.find(shard);
   if (front == fronts_.end() || !directory_.held(shard)) return respond(nobody);
-  front->second->perform(*std::move(call), [this, shard, respond](const cloud::Reply& reply) {
-    // What it did may be durable all the same, so this must not look like a call that was not let in.
-    if (!directory_.held(shard)) return respond([] { return text(500, "the node has lost the region\n"); });
-    respond([reply] { return reply_response(reply); });
-  });
+  front->second.front->perform(
+      std::move(peer->call),
+      [this, shard, respond](const cloud::Reply& reply) {
+        // What it did may be durable all the same, so this must not look like a call that was not let in.
+        if (!directory_.held(shard)) return respond([] { return text(500, "the node has lost the region\n"); });
+        respond([reply] { return reply_response(reply); });
+      },
+      [callers = front->second.callers, token = peer->token]() -> std::optional<cloud::Reply> {
+        if (!callers || callers->admit(token)) return std::nullopt;
+        return Callers::refusal();
+      });
 }
 
 void Gate::about_node(const wire::HttpRequest& request, Respond respond) {
@@ -143,9 +149,12 @@ void Gate::about_node(const wire::HttpRequest& request, Respond respond) {
       return text(200, merge_metrics(texts));
     });
   };
-  gathered->awaited = fronts_.size();
-  if (fronts_.empty()) return finish();
-  for (const auto& [shard, front] : fronts_)
+  std::vector<services::Front*> asked;  // one whose shard is lost may be waiting for the database
+  for (const auto& [shard, opened] : fronts_)
+    if (directory_.held(shard)) asked.push_back(opened.front);
+  gathered->awaited = asked.size();
+  if (asked.empty()) return finish();
+  for (services::Front* front : asked)
     front->handle(request, [gathered, finish](const net::Server::Answer& answer) {
       wire::HttpResponse response = answer();
       {

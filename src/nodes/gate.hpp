@@ -15,6 +15,7 @@
 
 #include "net/client.hpp"
 #include "net/server.hpp"
+#include "nodes/peers.hpp"
 #include "services/front.hpp"
 
 namespace snapward::nodes {
@@ -33,7 +34,8 @@ class Gate {
   explicit Gate(Directory directory);
 
   void handle(wire::HttpRequest request, net::Server::Respond respond);
-  void open(const std::string& shard, services::Front& front);
+  // `callers` belongs to the front's loop; null for a node alone.
+  void open(const std::string& shard, services::Front& front, Callers* callers);
   void close(const std::string& shard);  // no request is in its Front when it returns
 
  private:
@@ -48,7 +50,11 @@ class Gate {
   Directory directory_;
   std::unique_ptr<net::Client> client_;  // null for a node alone
   std::mutex mutex_;                     // guards fronts_
-  std::map<std::string, services::Front*> fronts_;
+  struct Opened {
+    services::Front* front;
+    Callers* callers;
+  };
+  std::map<std::string, Opened> fronts_;
 };
 
 // Metrics of several, each in Prometheus's text format, as one: a family's lines stand together.

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <condition_variable>
+#include <map>
 #include <set>
 
 #include "nodes/peers.hpp"
@@ -147,7 +148,7 @@ TEST(GateTest, EachRequestGoesToTheOwnerOfItsRegion) {
 
 TEST(GateTest, CallsOfOtherNodesNeedTheSecretAndAnOwner) {
   Gate gate(owned_by([] { return std::string(); }));
-  const cloud::Call call{"ec2", "us-west-2", "DescribeVolumes", Json::object({})};
+  const PeerCall call{.token = {"us-east", 1, 0}, .call = {"ec2", "us-west-2", "DescribeVolumes", Json::object({})}};
   EXPECT_EQ(ask(gate, call_request(call, "guess")).status, 403);
   EXPECT_EQ(ask(gate, call_request(call, "")).status, 403);
   EXPECT_EQ(ask(gate, call_request(call, "secret")).status, 503);
@@ -160,20 +161,24 @@ TEST(PeersTest, ACallAndItsReplyArriveAsTheyWere) {
   const std::string bytes("\xff\0\x80 zip", 8), marked =
                                                     "\x01"
                                                     "base64:AAAA";
-  const cloud::Call call{"lambda",
-                         "eu-west-1",
-                         "Invoke",
-                         Json::object({{"Payload", bytes}, {"List", Json::array({marked, 1.5, true, Json()})}}),
-                         {.service = "events.amazonaws.com", .role = "arn:role", .source = "arn:rule"}};
-  const auto back = call_of(call_request(call, "s"), "s");
+  const PeerCall peer{.token = {"us-west", 7, 2},
+                      .call = {"lambda",
+                               "eu-west-1",
+                               "Invoke",
+                               Json::object({{"Payload", bytes}, {"List", Json::array({marked, 1.5, true, Json()})}}),
+                               {.service = "events.amazonaws.com", .role = "arn:role", .source = "arn:rule"}}};
+  const auto back = call_of(call_request(peer, "s"), "s");
   ASSERT_TRUE(back) << back.error();
-  EXPECT_EQ(back->service, "lambda");
-  EXPECT_EQ(back->region, "eu-west-1");
-  EXPECT_EQ(back->operation, "Invoke");
-  EXPECT_EQ(back->input, call.input);
-  EXPECT_EQ(back->caller.service, "events.amazonaws.com");
-  EXPECT_EQ(back->caller.role, "arn:role");
-  EXPECT_EQ(back->caller.source, "arn:rule");
+  EXPECT_EQ(back->token.shard, "us-west");
+  EXPECT_EQ(back->token.epoch, 7);
+  EXPECT_EQ(back->token.losses, 2);
+  EXPECT_EQ(back->call.service, "lambda");
+  EXPECT_EQ(back->call.region, "eu-west-1");
+  EXPECT_EQ(back->call.operation, "Invoke");
+  EXPECT_EQ(back->call.input, peer.call.input);
+  EXPECT_EQ(back->call.caller.service, "events.amazonaws.com");
+  EXPECT_EQ(back->call.caller.role, "arn:role");
+  EXPECT_EQ(back->call.caller.source, "arn:rule");
 
   const auto reply = reply_of(reply_response(Json::object({{"Body", bytes}})));
   ASSERT_TRUE(reply && *reply);
@@ -185,6 +190,95 @@ TEST(PeersTest, ACallAndItsReplyArriveAsTheyWere) {
   EXPECT_EQ(refused->error().fields["Key"].string_or(), "k");
   EXPECT_FALSE(reply_of(wire::HttpResponse{.status = 500, .headers = {}, .body = "gone"}));
   EXPECT_FALSE(reply_of(wire::HttpResponse{.status = 200, .headers = {}, .body = "{}"}));
+}
+
+struct Life {
+  SystemClock clock{1.0, Instant{}};
+  SystemEntropy entropy;
+  std::unique_ptr<store::Store> store = store::open_memory();
+  engine::Loop loop{clock, entropy};
+  engine::Ledger ledger{*store, loop, engine::Ledger::Mode::inline_commits};
+};
+
+// What was sent before a shard changed hands, or before a call was lost, and arrives afterwards.
+TEST(PeersTest, AnOlderCallIsRefusedOnceANewerWasHeardOf) {
+  Life life;
+  {
+    Callers callers(life.ledger);
+    EXPECT_TRUE(callers.admit({"us-west", 3, 0}));
+    EXPECT_TRUE(callers.admit({"us-west", 3, 0})) << "as often as it likes";
+    EXPECT_TRUE(callers.admit({"us-west", 3, 1}));
+    EXPECT_FALSE(callers.admit({"us-west", 3, 0}));
+    EXPECT_TRUE(callers.admit({"eu", 1, 0})) << "each for itself";
+    EXPECT_TRUE(callers.admit({"us-west", 4, 0}));
+    EXPECT_FALSE(callers.admit({"us-west", 3, 9}));
+    life.loop.settle();
+  }
+  Callers after_restart(life.ledger);
+  EXPECT_FALSE(after_restart.admit({"us-west", 3, 9}));
+  EXPECT_TRUE(after_restart.admit({"us-west", 4, 0}));
+}
+
+TEST(PeersTest, AfterACallWithoutAnAnswerTheNextSaySo) {
+  Life life;
+  int asked = 0;
+  std::vector<std::int64_t> losses;
+  Other other([&](const wire::HttpRequest& r) {
+    losses.push_back(call_of(r, "s")->token.losses);
+    switch (++asked) {
+      case 1:
+        return wire::HttpResponse{.status = 500, .headers = {}, .body = "lost"};
+      case 2:
+        return wire::HttpResponse{.status = 503, .headers = {}, .body = ""};  // nobody owns it: not performed
+      default:
+        return reply_response(Json::object({{"n", std::int64_t{asked}}}));
+    }
+  });
+  Elsewhere elsewhere(life.loop, life.ledger,
+                      {.owner = [&](const auto&) { return other.url(); }, .shard = "us-west", .epoch = 1, .secret = "s"});
+  std::vector<cloud::Reply> replies;
+  const auto ask_it = [&] {
+    life.loop.spawn(elsewhere.call({"ec2", "us-east-2", "CopySnapshot", Json::object({})}), [&](cloud::Reply r) {
+      replies.push_back(std::move(r));
+      life.loop.stop();
+    });
+    life.loop.run();
+  };
+  ask_it();
+  ask_it();
+  ASSERT_EQ(replies.size(), 2U);
+  EXPECT_EQ(replies[0].error().code, "InternalFailure");
+  ASSERT_TRUE(replies[1]);
+  EXPECT_EQ((*replies[1])["n"].integer_or(0), 3);
+  EXPECT_EQ(losses, (std::vector<std::int64_t>{0, 1, 1}));
+}
+
+// One that arrives after a call that says of another's loss: refused, hence not performed, hence sent again.
+TEST(PeersTest, WhatWasOvertakenIsSentAgain) {
+  Life life;
+  std::vector<std::string> performed;
+  Other other([&](const wire::HttpRequest& r) {
+    const auto peer = call_of(r, "s");
+    if (peer->call.operation == "Lost") return wire::HttpResponse{.status = 500, .headers = {}, .body = "lost"};
+    if (peer->token.losses == 0) return reply_response(Callers::refusal());
+    performed.push_back(peer->call.operation);
+    return reply_response(Json::object({}));
+  });
+  Elsewhere elsewhere(life.loop, life.ledger,
+                      {.owner = [&](const auto&) { return other.url(); }, .shard = "us-west", .epoch = 1, .secret = "s"});
+  std::map<std::string, bool> good;
+  const auto send = [&](const std::string& operation) {
+    life.loop.spawn(elsewhere.call({"ec2", "us-east-2", operation, Json::object({})}), [&, operation](const cloud::Reply& r) {
+      good[operation] = r.has_value();
+      if (good.size() == 2) life.loop.stop();
+    });
+  };
+  send("Lost");  // both are under way before either is answered
+  send("Overtaken");
+  life.loop.run();
+  EXPECT_FALSE(good["Lost"]);
+  EXPECT_TRUE(good["Overtaken"]);
+  EXPECT_EQ(performed, std::vector<std::string>{"Overtaken"});
 }
 
 TEST(ShardsTest, EveryRegionHasOne) {

@@ -10,6 +10,8 @@ namespace {
 
 constexpr const char* kSecret = "x-snapward-secret";
 constexpr auto kLongestAnswer = std::chrono::seconds(75);
+constexpr const char* kTable = "callers";
+constexpr const char* kRefused = "snapward:OlderCall";
 
 // JSON text is UTF-8; strings that are not go as base64 behind a mark that nothing else begins with.
 constexpr std::string_view kBytes =
@@ -50,7 +52,8 @@ std::string text(const Json& value) { return std::string(value.string_or()); }
 
 }  // namespace
 
-wire::HttpRequest call_request(const cloud::Call& call, const std::string& secret) {
+wire::HttpRequest call_request(const PeerCall& peer, const std::string& secret) {
+  const cloud::Call& call = peer.call;
   wire::HttpRequest out;
   out.target = kCallPath;
   out.headers.add(kSecret, secret);
@@ -59,22 +62,26 @@ wire::HttpRequest call_request(const cloud::Call& call, const std::string& secre
                                    {"region", call.region},
                                    {"operation", call.operation},
                                    {"input", call.input},
-                                   {"caller", Json::array({call.caller.service, call.caller.role, call.caller.source})}}));
+                                   {"caller", Json::array({call.caller.service, call.caller.role, call.caller.source})},
+                                   {"shard", peer.token.shard},
+                                   {"epoch", peer.token.epoch},
+                                   {"losses", peer.token.losses}}));
   return out;
 }
 
-std::expected<cloud::Call, std::string> call_of(const wire::HttpRequest& request, const std::string& secret) {
+std::expected<PeerCall, std::string> call_of(const wire::HttpRequest& request, const std::string& secret) {
   if (secret.empty() || request.headers.get(kSecret) != secret) return std::unexpected("this is for nodes of the same cloud");
   const auto json = json_of(request.body);
   if (!json) return std::unexpected(json.error());
   const Json& caller = (*json)["caller"];
-  if (!(*json)["service"].is_string() || !(*json)["operation"].is_string() || caller.items().size() != 3)
-    return std::unexpected("a call has a service, a region, an operation, an input and a caller");
-  return cloud::Call{text((*json)["service"]),
-                     text((*json)["region"]),
-                     text((*json)["operation"]),
-                     (*json)["input"],
-                     {text(caller.items()[0]), text(caller.items()[1]), text(caller.items()[2])}};
+  if (!(*json)["service"].is_string() || !(*json)["operation"].is_string() || caller.items().size() != 3 || !(*json)["shard"].is_string())
+    return std::unexpected("a call has a service, a region, an operation, an input, a caller and a token");
+  return PeerCall{.token = {text((*json)["shard"]), (*json)["epoch"].integer_or(0), (*json)["losses"].integer_or(0)},
+                  .call = {text((*json)["service"]),
+                           text((*json)["region"]),
+                           text((*json)["operation"]),
+                           (*json)["input"],
+                           {text(caller.items()[0]), text(caller.items()[1]), text(caller.items()[2])}}};
 }
 
 wire::HttpResponse reply_response(const cloud::Reply& reply) {
@@ -100,6 +107,24 @@ std::expected<cloud::Reply, std::string> reply_of(const wire::HttpResponse& resp
                                                    static_cast<int>((*json)["status"].integer_or(500)), (*json)["fields"]}));
 }
 
+Callers::Callers(engine::Ledger& ledger) : ledger_(ledger) {
+  for (const auto& row : ledger.scan(kTable, {}))
+    if (const auto json = Json::parse(row.value)) newest_[row.key] = {(*json)["epoch"].integer_or(0), (*json)["losses"].integer_or(0)};
+}
+
+bool Callers::admit(const Token& token) {
+  auto& newest = newest_[token.shard];
+  const std::pair given(token.epoch, token.losses);
+  if (given < newest) return false;
+  if (given == newest) return true;
+  newest = given;
+  ledger_.put(kTable, token.shard, Json::object({{"epoch", token.epoch}, {"losses", token.losses}}).dump());
+  return true;
+}
+
+cloud::Reply Callers::refusal() { return cloud::error(kRefused, "A later call of this shard has been heard of.", 409); }
+bool Callers::is_refusal(const cloud::Reply& reply) { return !reply && reply.error().code == kRefused; }
+
 Elsewhere::Elsewhere(engine::Loop& loop, engine::Ledger& ledger, Road road)
     : loop_(loop),
       ledger_(ledger),
@@ -115,13 +140,18 @@ Task<cloud::Reply> Elsewhere::call(cloud::Call call) {
     if (std::string owner = road_.owner(call); !owner.empty()) {
       using Outcome = std::expected<wire::HttpResponse, std::string>;
       const Future<Outcome> answer;
-      client_->send(owner, call_request(call, road_.secret),
+      const std::int64_t losses = losses_;
+      const PeerCall peer{.token = {road_.shard, road_.epoch, losses}, .call = call};
+      client_->send(owner, call_request(peer, road_.secret),
                     [this, answer](Outcome outcome) { loop_.post([answer, outcome = std::move(outcome)] { answer.set(outcome); }); });
       const Outcome outcome = co_await answer;
       // 503: no owner of it was there, so nothing was done.
       if (!outcome || outcome->status != 503) {
         auto reply = outcome ? reply_of(*outcome) : std::unexpected(outcome.error());
+        // One that another of ours has overtaken, after one was lost, was not performed.
+        if (reply && Callers::is_refusal(*reply) && losses < losses_) continue;
         if (reply) co_return *std::move(reply);
+        losses_ = std::max(losses_, losses + 1);  // should it arrive yet
         co_return cloud::error("InternalFailure", fmt::format("The region {} did not answer: {}", call.region, reply.error()), 500);
       }
     }

@@ -65,8 +65,10 @@ Place place_of(const wire::HttpRequest& request, const std::string& default_regi
   return {to.service ? to.service->name : "", to.region.empty() ? default_region : to.region};
 }
 
-void Front::perform(cloud::Call call, std::function<void(const cloud::Reply&)> done) {
-  loop_.post([this, call = std::move(call), done = std::move(done)]() mutable {
+void Front::perform(cloud::Call call, std::function<void(const cloud::Reply&)> done, std::function<std::optional<cloud::Reply>()> refused) {
+  loop_.post([this, call = std::move(call), done = std::move(done), refused = std::move(refused)]() mutable {
+    if (refused)
+      if (const auto refusal = refused()) return done(*refusal);
     loop_.spawn(cloud_.call(std::move(call)), [this, done = std::move(done)](const cloud::Reply& reply) {
       ledger_.answer_after_commit([done, reply] {
         crash_point("answering");

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "cloud/cloud.hpp"
@@ -36,8 +37,8 @@ class Front {
   Front(engine::Loop& loop, engine::Ledger& ledger, cloud::Cloud& cloud, FrontOptions options)
       : loop_(loop), ledger_(ledger), cloud_(cloud), options_(std::move(options)) {}
   void handle(const wire::HttpRequest& request, Respond respond);
-  // A call that has been decoded; `done` hears of it when it is durable, on any thread.
-  void perform(cloud::Call call, std::function<void(const cloud::Reply&)> done);
+  // A call that has been decoded; `done` hears of it when it is durable, on any thread. `refused` is asked first, on the loop.
+  void perform(cloud::Call call, std::function<void(const cloud::Reply&)> done, std::function<std::optional<cloud::Reply>()> refused = {});
   // From now on /readyz says no: the process is about to stop. From any thread.
   void say_draining() { draining_ = true; }
   // What a request gets that could not be read: nothing is known of its service, so it is worded as the JSON services do.

@@ -98,8 +98,8 @@ class Node:
     def owns(self, shard=LOADED):
         return shard in self.shards()
 
-    def client(self, service, region="us-west-2"):
-        config = botocore.config.Config(retries={"max_attempts": 0}, connect_timeout=1, read_timeout=LEASE * 3)
+    def client(self, service, region="us-west-2", attempts=0):
+        config = botocore.config.Config(retries={"max_attempts": attempts}, connect_timeout=1, read_timeout=LEASE * 3)
         return boto3.client(service, endpoint_url=self.url, region_name=region, aws_access_key_id="test", aws_secret_access_key="test", config=config)
 
 
@@ -147,9 +147,9 @@ class Load:
         self.cluster, self.stopping = cluster, threading.Event()
         self.acknowledged, self.snapshots, self.longest, self.refused = [], [], 0.0, 0
         self.lock = threading.Lock()
-        sfn = cluster.owner().client("stepfunctions")
+        sfn = cluster.owner().client("stepfunctions", attempts=5)
         self.machine = sfn.create_state_machine(name=f"load-{random.getrandbits(40)}", definition=MACHINE, roleArn="arn:aws:iam::000000000000:role/r")["stateMachineArn"]
-        ec2 = cluster.owner().client("ec2")
+        ec2 = cluster.owner().client("ec2", attempts=5)
         self.volume = ec2.create_volume(AvailabilityZone="us-west-2a", Size=1, TagSpecifications=[{"ResourceType": "volume", "Tags": [{"Key": "Backup", "Value": "yes"}]}])["VolumeId"]
         self.threads = [threading.Thread(target=self._executions, args=(i,)) for i in range(clients)] + [threading.Thread(target=self._snapshots)]
         for thread in self.threads:
@@ -211,7 +211,8 @@ class Load:
 
     def verify(self):
         """Asks whichever node for everything that was acknowledged."""
-        sfn = self.cluster.owner().client("stepfunctions")
+        self.cluster.settled()
+        sfn = self.cluster.owner().client("stepfunctions", attempts=5)
         execution = self.machine.replace(":stateMachine:", ":execution:")
 
         def all_done():
@@ -229,10 +230,10 @@ class Load:
             if ids != list(range(1, len(ids) + 1)) or len(ids) != 8:
                 gaps.append((name, ids))
         check("their histories have neither gap nor double", not gaps, gaps[:3])
-        there = self.cluster.owner().client("ec2")
+        there = self.cluster.owner().client("ec2", attempts=5)
         found = {s["SnapshotId"] for s in there.describe_snapshots(OwnerIds=["self"], Filters=[{"Name": "volume-id", "Values": [self.volume]}])["Snapshots"]}
         check(f"all {len(self.snapshots)} acknowledged snapshots are there", set(self.snapshots) <= found, sorted(set(self.snapshots) - found))
-        dr = self.cluster.owner().client("ec2", "us-east-2")
+        dr = self.cluster.owner().client("ec2", "us-east-2", attempts=5)
 
         def copies():
             out = {}
