@@ -1,6 +1,10 @@
 // First figures of the hot paths. Ratios within one run are what counts; see docs/performance.md.
 #include <benchmark/benchmark.h>
 
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+
 #include "asl/execution.hpp"
 #include "engine/executions.hpp"
 #include "events/pattern.hpp"
@@ -104,22 +108,39 @@ struct Engine {
 };
 
 // Whole executions in memory: journal, history and records in the store.
-void executions_in_memory(benchmark::State& state) {
+void run_in_memory(benchmark::State& state, const std::string& definition, const std::string& input_text) {
   Engine engine;
-  const auto machine =
-      asl::compile_text(
-          R"({"StartAt":"A","States":{"A":{"Type":"Pass","Next":"B"},"B":{"Type":"Pass","Next":"C"},"C":{"Type":"Pass","Next":"D"},"D":{"Type":"Pass","Next":"E"},"E":{"Type":"Pass","End":true}}})")
-          .machine;
-  const Json input = *Json::parse(kEvent);
+  const auto machine = asl::compile_text(definition).machine;
+  const auto input = Json::parse(input_text);
+  if (!machine || !input) return state.SkipWithError("the machine or its input cannot be read");
   std::int64_t n = 0;
   for (auto _ : state) {
-    engine.start(machine, std::to_string(n++), kEvent, input);
+    engine.start(machine, std::to_string(n++), input_text, *input);
     if (n % 64 == 0) engine.loop.settle();
   }
   engine.loop.settle();
   state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()));
 }
+void executions_in_memory(benchmark::State& state) {
+  run_in_memory(
+      state,
+      R"({"StartAt":"A","States":{"A":{"Type":"Pass","Next":"B"},"B":{"Type":"Pass","Next":"C"},"C":{"Type":"Pass","Next":"D"},"D":{"Type":"Pass","Next":"E"},"E":{"Type":"Pass","End":true}}})",
+      kEvent);
+}
 BENCHMARK(executions_in_memory)->Iterations(20'000);
+
+// The same of a machine of your own, without tasks: SNAPWARD_BENCH_MACHINE and SNAPWARD_BENCH_INPUT name files.
+std::string file_named_by(const char* variable) {
+  const char* path = std::getenv(variable);
+  std::ifstream in(path ? path : "");
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+void executions_of_your_machine(benchmark::State& state) {
+  const std::string definition = file_named_by("SNAPWARD_BENCH_MACHINE"), input = file_named_by("SNAPWARD_BENCH_INPUT");
+  if (definition.empty()) return state.SkipWithError("SNAPWARD_BENCH_MACHINE names no machine");
+  run_in_memory(state, definition, input.empty() ? "{}" : input);
+}
+BENCHMARK(executions_of_your_machine)->Iterations(20'000);
 
 // ── JSONata ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
