@@ -3,7 +3,7 @@
 Nothing acknowledged may be lost or done twice, whichever node was asked.
 
 usage: run.py BINARY [--only NAME,...] [--rounds N] [--throughput LOAD_BINARY]
-Names: answers, kill, freeze, rolling, database, partition. Everything stays on this machine: the loopback, and for `partition` network
+Names: answers, kill, freeze, rolling, database, whole, partition. Everything stays on this machine: the loopback, and for `partition` network
 namespaces of the test's own (skipped where they cannot be made).
 """
 import argparse
@@ -30,7 +30,7 @@ from postgres import Postgres, free_port  # noqa: E402
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("binary")
-parser.add_argument("--only", default="answers,kill,freeze,rolling,database,partition")
+parser.add_argument("--only", default="answers,kill,freeze,rolling,database,whole,partition")
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--throughput", metavar="LOAD_BINARY")
 parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
@@ -61,7 +61,8 @@ def until(condition, seconds):
 class Node:
     """`where` is a network namespace and an address, or nothing for the loopback."""
 
-    def __init__(self, store, folder, where=None):
+    def __init__(self, store, folder, where=None, more=()):
+        self.more = more
         self.namespace, self.address = where or (None, "127.0.0.1")
         self.store, self.folder, self.port = store, folder, free_port()
         self.url = f"http://{self.address}:{self.port}"
@@ -71,7 +72,7 @@ class Node:
         self.log = open(f"{self.folder}/node-{self.port}.log", "a")
         enter = ["ip", "netns", "exec", self.namespace] if self.namespace else []
         self.process = subprocess.Popen([*enter, binary, "serve", "--store", self.store, "--host", self.address, "--port", str(self.port), "--lease-seconds", str(LEASE), "--time-scale", "20", "--no-throttling",
-                                         "--tag", "Backup", "--retention", "100", "--dr-retention", "100"], stdout=self.log, stderr=self.log, cwd=self.folder)
+                                         "--tag", "Backup", "--retention", "100", "--dr-retention", "100", *self.more], stdout=self.log, stderr=self.log, cwd=self.folder)
 
     def signal(self, what):
         self.process.send_signal(what)
@@ -104,9 +105,9 @@ class Node:
 
 
 class Cluster:
-    def __init__(self, folder, postgres, places=(None, None, None)):
+    def __init__(self, folder, postgres, places=(None, None, None), more=()):
         self.postgres = postgres
-        self.nodes = [Node(postgres.url, folder, place) for place in places]
+        self.nodes = [Node(postgres.url, folder, place, more) for place in places]
 
     def owner(self, seconds=15):
         return until(lambda: next((n for n in self.nodes if n.owns()), None), seconds)
@@ -247,6 +248,29 @@ class Load:
         have = copies()
         twice = {k: v for k, v in have.items() if k in found and len(v) != 1}
         check("each has one copy in the other region", found <= set(have) and not twice, f"without: {sorted(found - set(have))}, twice: {twice}")
+
+
+def in_one_piece(folder, postgres):
+    """--enforce-iam: one owner of everything, which the others hand on to; and no such state is split, nor a split one taken for such."""
+    print("a state in one piece", flush=True)
+    refused = subprocess.run([binary, "serve", "--store", postgres.url, "--port", str(free_port()), "--enforce-iam"], capture_output=True, text=True, timeout=30)
+    check("a state in shards is not served with --enforce-iam", refused.returncode == 1 and "needs a state in one piece" in refused.stderr, refused)
+    postgres.sql("DROP SCHEMA snapward CASCADE")
+    cluster = Cluster(folder, postgres, (None, None), ("--enforce-iam",))
+    try:
+        check("every node is ready", until(lambda: all(n.get("/readyz") == "ok\n" for n in cluster.nodes), 10))
+        check("one node owns it all", sorted(n.shards() == {"all"} for n in cluster.nodes) == [False, True], [n.shards() for n in cluster.nodes])
+        for n, node in enumerate(cluster.nodes):
+            node.client("sqs", "eu-west-1", attempts=5).create_queue(QueueName=f"q{n}")
+        seen = [len(node.client("sqs", "eu-west-1", attempts=5).list_queues().get("QueueUrls", [])) for node in cluster.nodes]
+        check("both answer", seen == [2, 2], seen)
+        owner = next(n for n in cluster.nodes if n.owns("all"))
+        other = next(n for n in cluster.nodes if n is not owner)
+        owner.signal(signal.SIGTERM)
+        owner.process.wait(20)
+        check("the other takes over", until(lambda: other.owns("all"), 10))
+    finally:
+        cluster.stop()
 
 
 def with_load(cluster, disturb):
@@ -461,6 +485,8 @@ def main():
                 if results["failed"]:
                     for node in cluster.nodes:
                         print(f"--- {node.url}\n" + "\n".join(node.logged().splitlines()[-25:]), file=sys.stderr)
+            if "whole" in wanted:
+                in_one_piece(folder, postgres)
         finally:
             postgres.stop()
             shutil.rmtree(folder, ignore_errors=True)
