@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "base/log.hpp"
+#include "base/thread_name.hpp"
 #include "cli/commands.hpp"
 #include "net/client.hpp"
 #include "net/server.hpp"
@@ -276,6 +277,7 @@ int Node::run_with_others() {
 }
 
 void Node::keep(const std::string& shard) {
+  name_this_thread("loop-" + shard);
   while (const auto epoch = leases_->acquire(shard, [this, shard] { leave(shard); })) {
     auto opened = store::open_postgres(o_.store, shard, *epoch);
     if (opened) {
@@ -308,6 +310,7 @@ void Node::leave(const std::string& shard) {
 }
 
 void Node::stop_when_told() {
+  name_this_thread("signals");
   int signal = 0;
   sigwait(&signals_, &signal);
   {

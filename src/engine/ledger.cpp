@@ -7,6 +7,7 @@
 #include <ranges>
 
 #include "base/crash_point.hpp"
+#include "base/thread_name.hpp"
 #include "store/overlay.hpp"
 
 namespace snapward::engine {
@@ -166,6 +167,7 @@ void Ledger::commit_inline() {
 }
 
 void Ledger::commit_in_background() {
+  name_this_thread("committer");
   for (;;) {
     const Group* group = nullptr;
     {

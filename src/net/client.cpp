@@ -16,6 +16,8 @@
 #include <optional>
 #include <thread>
 
+#include "base/thread_name.hpp"
+
 namespace snapward::net {
 
 namespace {
@@ -206,7 +208,10 @@ class BeastClient final : public Client {
   explicit BeastClient(const Options& options) : options_(options) {
     tls_.set_default_verify_paths();
     tls_.set_verify_mode(asio::ssl::verify_peer);
-    thread_ = std::thread([this] { context_.run(); });
+    thread_ = std::thread([this] {
+      name_this_thread("http-client");
+      context_.run();
+    });
   }
   ~BeastClient() override {
     context_.stop();

@@ -13,6 +13,8 @@
 #include <set>
 #include <thread>
 
+#include "base/thread_name.hpp"
+
 namespace snapward::net {
 
 namespace {
@@ -233,7 +235,10 @@ class BeastServer final : public Server {
 
   void start() override {
     accept();
-    thread_ = std::thread([this] { context_.run(); });
+    thread_ = std::thread([this] {
+      name_this_thread("http-server");
+      context_.run();
+    });
   }
   int drain(std::chrono::milliseconds at_most) override {
     hall_.draining = true;

@@ -18,6 +18,7 @@
 #include <thread>
 
 #include "base/text.hpp"
+#include "base/thread_name.hpp"
 #include "runtimes/archive.hpp"
 
 extern "C" {
@@ -320,6 +321,7 @@ Result<void> Processes::launch(Environment& e) {
                             std::generic_category().message(failed)));
   }
   e.reader = std::thread([this, &e, id = e.id, output = pipe_ends[0]] {
+    name_this_thread("function");
     const int status = follow(e.child, output, [this, &id](std::string line) {
       loop_.post([this, id, line = std::move(line)] {
         if (const auto found = environments_.find(id); found != environments_.end()) write(*found->second, line);

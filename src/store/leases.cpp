@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <ctime>
 
+#include "base/thread_name.hpp"
 #include "store/pq.hpp"
 
 namespace snapward::store {
@@ -288,6 +289,7 @@ void Leases::wait_for_news(Link& link, std::chrono::milliseconds at_most) {
 }
 
 void Leases::run() {
+  name_this_thread("leases");
   using Clock = std::chrono::steady_clock;
   Link link(options_.span / 4);
   auto next_beat = Clock::now();

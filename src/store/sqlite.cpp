@@ -14,6 +14,7 @@
 #include <mutex>
 #include <thread>
 
+#include "base/thread_name.hpp"
 #include "store/journal.hpp"
 #include "store/overlay.hpp"
 #include "store/row_file.hpp"
@@ -133,6 +134,7 @@ class SqliteStore final : public Store {
   }
 
   void apply_groups() {
+    name_this_thread("applier");
     // Nobody waits for this thread, as long as there is room: those who answer go first.
     setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), 10);
     std::unique_lock lock(mutex_);
