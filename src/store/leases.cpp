@@ -255,7 +255,7 @@ std::chrono::milliseconds Leases::act(Link& link, std::vector<Seen> seen) {
     }
     if (settled && mine - fewest >= 2 && !last.empty()) {
       shards_.at(last).leaving = true;
-      leave = std::exchange(shards_.at(last).leave, {});
+      leave = shards_.at(last).leave;
       spdlog::info("the shard {} goes to a node that has fewer", last);
     }
   }

@@ -34,8 +34,8 @@ class Leases {
   Leases(const Leases&) = delete;
   Leases& operator=(const Leases&) = delete;
 
-  // Waits until this node owns the shard, and gives the epoch; nothing after close(). `leave` is called once, on the leases' own thread:
-  // the shard is lost, or, while held() still says yes, to be let go to another node by release(). Not after release().
+  // Waits until this node owns the shard, and gives the epoch; nothing after close(). `leave` is called on the leases' own thread when
+  // the shard is to be let go to another node by release(), while held() still says yes, and when it is lost. Not after release().
   std::optional<std::int64_t> acquire(const std::string& shard, std::function<void()> leave);
   // Whether it owns the shard now, by its own clock. From any thread, as what follows.
   [[nodiscard]] bool held(const std::string& shard) const;
