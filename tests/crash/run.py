@@ -514,7 +514,7 @@ def broken_flushes(binary, library):
     """One flush of SQLite's files fails: the process must end by itself, whatever a later flush says, and the next one has everything."""
     wrong = 0
     machine = json.dumps({"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}})
-    for file, nth in (("snapward.db-wal", 1), ("snapward.db-wal", 6), ("snapward.db-wal", 9)):
+    for file, nth in (("snapward.db-wal", 1), ("snapward.db-wal", 6)):
         data = tempfile.mkdtemp(prefix="snapward-flush-")
         disk = power.Disk(data, library, nth)
         server = Server(binary, data, free_port(), disk)
@@ -523,7 +523,7 @@ def broken_flushes(binary, library):
             made = Client(server.port).json("states", "CreateStateMachine", name="m", definition=machine, roleArn=f"arn:aws:iam::{ACCOUNT}:role/r")["stateMachineArn"]
             server.kill()
             alive = server.start(fails=f"{file}:{nth}")
-            client, acknowledged, end = Client(server.port), [], time.time() + 30
+            client, acknowledged, end = Client(server.port), [], time.time() + 60
             while alive and server.process.poll() is None and time.time() < end:
                 try:
                     acknowledged.append(client.json("states", "StartExecution", stateMachineArn=made, input=json.dumps({"pad": "x" * 20000}))["executionArn"])
