@@ -203,7 +203,7 @@ class Campaign:
         code = io.BytesIO()
         with zipfile.ZipFile(code, "w") as archive:
             archive.writestr("said.py", FUNCTION)
-        c.function("", json.dumps({"FunctionName": "said", "Runtime": "python3.11", "Handler": "said.handler", "Role": role, "Code": {"ZipFile": base64.b64encode(code.getvalue()).decode()}}))
+        c.function("", json.dumps({"FunctionName": "said", "Runtime": "python3.11", "Handler": "said.handler", "Role": role, "Timeout": 900, "Code": {"ZipFile": base64.b64encode(code.getvalue()).decode()}}))
         c.json("logs", "CreateLogGroup", logGroupName="group")
         c.json("logs", "CreateLogStream", logGroupName="group", logStreamName="stream")
         c.json("secretsmanager", "CreateSecret", Name="secret", SecretString="0")
@@ -536,6 +536,9 @@ def broken_flushes(binary, library):
             good = ended not in (None, 0, -9) and set(acknowledged) <= there
             wrong += not good
             print(f"  {'ok       ' if good else 'VIOLATION'} flush {nth} of {file} fails: the process ended with {ended} after {len(acknowledged)} acknowledged, {len(set(acknowledged) - there)} missing afterwards", flush=True)
+        except (Refused, OSError, AssertionError) as problem:
+            wrong += 1
+            print(f"  VIOLATION flush {nth} of {file}: the server does not answer as it must: {type(problem).__name__} {problem}", flush=True)
         finally:
             server.process.kill()
             shutil.rmtree(data, ignore_errors=True)
