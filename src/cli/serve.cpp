@@ -398,7 +398,7 @@ void Node::live(const std::string& shard, store::Store& store, std::int64_t epoc
     tenures_[shard] = {&world, &front};
   }
   const auto open = [&] {
-    gate_->open(shard, front, &callers);
+    gate_->open(shard, front, callers);
     if (!leases_) server_->start();
     announce(shard, epoch);
   };

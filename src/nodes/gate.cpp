@@ -14,8 +14,6 @@ namespace snapward::nodes {
 namespace {
 
 constexpr const char* kHandedOn = "x-snapward-handed-on";
-// The longest any answer takes is GetActivityTask's minute.
-constexpr auto kLongestAnswer = std::chrono::seconds(75);
 
 // Clients of every protocol take an empty 503 for trouble that passes, and try again.
 wire::HttpResponse nobody() {
@@ -49,9 +47,9 @@ Gate::Gate()
 Gate::Gate(Directory directory)
     : directory_(std::move(directory)), client_(net::Client::create({.longest = kLongestAnswer, .keep_connections = true})) {}
 
-void Gate::open(const std::string& shard, services::Front& front, Callers* callers) {
+void Gate::open(const std::string& shard, services::Front& front, Callers& callers) {
   const std::lock_guard lock(mutex_);
-  fronts_[shard] = {&front, callers};
+  fronts_[shard] = {&front, &callers};
 }
 void Gate::close(const std::string& shard) {
   const std::lock_guard lock(mutex_);
@@ -118,7 +116,7 @@ void Gate::perform(const wire::HttpRequest& request, const Respond& respond) {
         respond([reply] { return reply_response(reply); });
       },
       [callers = front->second.callers, token = peer->token]() -> std::optional<cloud::Reply> {
-        if (!callers || callers->admit(token)) return std::nullopt;
+        if (callers->admit(token)) return std::nullopt;
         return Callers::refusal();
       });
 }

@@ -34,8 +34,8 @@ class Gate {
   explicit Gate(Directory directory);
 
   void handle(wire::HttpRequest request, net::Server::Respond respond);
-  // `callers` belongs to the front's loop; null for a node alone.
-  void open(const std::string& shard, services::Front& front, Callers* callers);
+  // `callers` belongs to the front's loop.
+  void open(const std::string& shard, services::Front& front, Callers& callers);
   void close(const std::string& shard);  // no request is in its Front when it returns
 
  private:

@@ -9,7 +9,6 @@ namespace snapward::nodes {
 namespace {
 
 constexpr const char* kSecret = "x-snapward-secret";
-constexpr auto kLongestAnswer = std::chrono::seconds(75);
 constexpr const char* kTable = "callers";
 constexpr const char* kRefused = "snapward:OlderCall";
 

@@ -17,6 +17,8 @@
 namespace snapward::nodes {
 
 inline constexpr const char* kCallPath = "/_snapward/call";
+// Of another node. The longest any takes is GetActivityTask's minute.
+inline constexpr auto kLongestAnswer = std::chrono::seconds(75);
 
 // Which life of a shard made a call, and how often in that life a call had ended without an answer before.
 struct Token {
