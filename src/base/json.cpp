@@ -4,7 +4,6 @@
 
 #include <array>
 #include <bit>
-#include <boost/json/basic_parser_impl.hpp>
 #include <cassert>
 #include <charconv>
 #include <cmath>
@@ -459,105 +458,12 @@ void pretty_to(const Json& value, std::string& out, std::size_t indent) {
     value.dump_to(out);
   }
 }
-
-// Boost's basic_parser drives this; numbers arrive with their text, which is all we keep of them.
-struct Handler {
-  static constexpr std::size_t max_object_size = static_cast<std::size_t>(-1);
-  static constexpr std::size_t max_array_size = static_cast<std::size_t>(-1);
-  static constexpr std::size_t max_key_size = static_cast<std::size_t>(-1);
-  static constexpr std::size_t max_string_size = static_cast<std::size_t>(-1);
-  using code = boost::system::error_code;
-  using view = boost::json::string_view;
-
-  // What the open objects and arrays hold so far, each level's above the one before; a member lies there from its key on.
-  struct Level {
-    bool object;
-    std::size_t start;
-  };
-  std::vector<Level> levels;
-  std::vector<Json::Member> members;
-  std::vector<Json> items;
-  std::string text;
-  Json root;
-
-  void add(Json value) {
-    if (levels.empty())
-      root = std::move(value);
-    else if (levels.back().object)
-      members.back().value = std::move(value);
-    else
-      items.push_back(std::move(value));
-  }
-  static bool on_document_begin(code&) { return true; }
-  static bool on_document_end(code&) { return true; }
-  bool on_object_begin(code&) { return levels.push_back({true, members.size()}), true; }
-  bool on_array_begin(code&) { return levels.push_back({false, items.size()}), true; }
-  // The top of a stack, taken off it.
-  template <class T>
-  static std::vector<T> taken(std::vector<T>& stack, std::size_t start) {
-    const auto from = stack.begin() + static_cast<std::ptrdiff_t>(start);
-    std::vector<T> out(std::make_move_iterator(from), std::make_move_iterator(stack.end()));
-    stack.erase(from, stack.end());
-    return out;
-  }
-  bool on_object_end(std::size_t, code&) {
-    Json value(Json::Object::of(taken(members, levels.back().start)));
-    levels.pop_back();
-    return add(std::move(value)), true;
-  }
-  bool on_array_end(std::size_t, code&) {
-    Json value(taken(items, levels.back().start));
-    levels.pop_back();
-    return add(std::move(value)), true;
-  }
-  bool on_key_part(view s, std::size_t, code&) { return text.append(s.data(), s.size()), true; }
-  // A text that came in one piece needs no gathering.
-  std::string_view whole(view s) {
-    if (text.empty()) return {s.data(), s.size()};
-    return text.append(s.data(), s.size());
-  }
-  bool on_key(view s, std::size_t, code&) {
-    members.push_back({std::string(whole(s)), {}});
-    return text.clear(), true;
-  }
-  bool on_string_part(view s, std::size_t, code&) { return text.append(s.data(), s.size()), true; }
-  bool on_string(view s, std::size_t, code&) {
-    add(Json(whole(s)));
-    return text.clear(), true;
-  }
-  bool on_number_part(view s, code&) { return text.append(s.data(), s.size()), true; }
-  bool on_number(view s) {
-    add(Json::number(whole(s)));
-    return text.clear(), true;
-  }
-  bool on_int64(std::int64_t, view s, code&) { return on_number(s); }
-  bool on_uint64(std::uint64_t, view s, code&) { return on_number(s); }
-  bool on_double(double, view s, code&) { return on_number(s); }
-  bool on_bool(bool b, code&) { return add(Json(b)), true; }
-  bool on_null(code&) { return add(Json()), true; }
-  static bool on_comment_part(view, code&) { return true; }
-  static bool on_comment(view, code&) { return true; }
-};
 }  // namespace
 
 std::string Json::pretty() const {
   std::string out;
   pretty_to(*this, out, 0);
   return out;
-}
-
-Result<Json> Json::parse(std::string_view text) {
-  boost::json::parse_options options;
-  options.max_depth = 512;
-  boost::json::basic_parser<Handler> parser(options);
-  boost::system::error_code error;
-  const std::size_t used = parser.write_some(false, text.data(), text.size(), error);
-  if (!error && used < text.size()) {
-    const std::size_t rest = text.find_first_not_of(" \t\r\n", used);
-    if (rest != std::string_view::npos) return invalid(fmt::format("not JSON: text after the value, at byte {}", rest));
-  }
-  if (error) return invalid(fmt::format("not JSON: {} at byte {}", error.message(), used));
-  return std::move(parser.handler().root);
 }
 
 }  // namespace snapward
