@@ -473,6 +473,12 @@ Value Evaluator::step(const Node& node, const Value& input, const FramePtr& env,
     return Value(results->items[0]);
   const bool flat = std::none_of(results->items.begin(), results->items.end(), [](const Value& v) { return v.is_array(); });
   if (flat) return Value(std::move(results));
+  if (results->items.size() == 1) {  // what a predicate left, flat already
+    const Value& only = results->items[0];
+    if (const List* list = only.list();
+        list && list->sequence && !list->constructed && !list->keep_singleton && !list->tuples && !list->outer && only.only_here())
+      return only;
+  }
   auto out = sequence();
   for (const Value& value : results->items) {
     if (value.is_array() && !(value.list() && value.list()->constructed))
@@ -602,6 +608,72 @@ double index_of(const Value& number, double size) {
 }
 }  // namespace
 
+namespace {
+
+// What a comparison sees of a literal, or of members of the object at hand, without a Value made of it. Nothing for what is neither a
+// number, a text nor absent, and for every other kind of operand.
+struct Operand {
+  enum class Kind { absent, number, text } kind = Kind::absent;
+  double number = 0;
+  std::string_view text;
+};
+
+std::optional<Operand> operand(const Node& node, const Json& item) {
+  if (!node.predicates.empty() || node.keep_array || node.has_group) return std::nullopt;
+  const Json* at = &item;
+  if (node.type == Type::number) return Operand{Operand::Kind::number, node.amount, {}};
+  if (node.type == Type::text) {
+    at = &node.literal;
+  } else if (node.type == Type::path && !node.tuple && !node.keep_singleton) {
+    for (const auto& step : node.list) {
+      if (!at->is_object() || !is_plain(*step)) return std::nullopt;
+      at = at->find(step->text);
+      if (!at) return Operand{};
+    }
+  } else {
+    return std::nullopt;
+  }
+  if (at->is_string()) return Operand{Operand::Kind::text, 0, at->as_string()};
+  if (!at->is_number()) return std::nullopt;
+  const double number = at->as_double();
+  return std::isfinite(number) ? std::optional(Operand{Operand::Kind::number, number, {}}) : std::nullopt;
+}
+
+// Whether a predicate made of comparisons holds for an item: what evaluate() and truth() would say, where that is cheap to know.
+std::optional<bool> holds(const Node& predicate, const Json& item) {
+  if (predicate.type != Type::binary || !predicate.predicates.empty() || predicate.keep_array || predicate.has_group) return std::nullopt;
+  if (predicate.op == Op::both || predicate.op == Op::either) {
+    const auto a = holds(*predicate.left, item);
+    if (!a || *a == (predicate.op == Op::either)) return a;
+    return holds(*predicate.right, item);
+  }
+  if (predicate.op < Op::equal || predicate.op > Op::greater_equal) return std::nullopt;
+  const auto a = operand(*predicate.left, item);
+  const auto b = a ? operand(*predicate.right, item) : std::nullopt;
+  if (!b) return std::nullopt;
+  const bool ordered = predicate.op != Op::equal && predicate.op != Op::unequal;
+  if (a->kind == Operand::Kind::absent || b->kind == Operand::Kind::absent) return false;
+  if (a->kind != b->kind) return ordered ? std::nullopt : std::optional(predicate.op == Op::unequal);  // an order of the two is an error
+  const double x = a->kind == Operand::Kind::text ? a->text.compare(b->text) : a->number;
+  const double y = a->kind == Operand::Kind::text ? 0 : b->number;
+  switch (predicate.op) {
+    case Op::equal:
+      return x == y;
+    case Op::unequal:
+      return x != y;
+    case Op::less:
+      return x < y;
+    case Op::less_equal:
+      return x <= y;
+    case Op::greater:
+      return x > y;
+    default:
+      return x >= y;
+  }
+}
+
+}  // namespace
+
 Value Evaluator::filter(const Node& predicate, const Value& given, const FramePtr& env) {
   auto out = sequence();
   const bool tuples = given.list() && given.list()->tuples;
@@ -632,7 +704,16 @@ Value Evaluator::filter(const Node& predicate, const Value& given, const FramePt
       return Value(std::move(out));
     }
   }
+  out->items.reserve(std::min<std::size_t>(input.size(), 256));
   for (std::size_t i = 0; i < input.size(); ++i) {
+    if (const Json* array = input.json()) {
+      const Json& item = array->as_array()[i];
+      if (const auto known = holds(predicate, item)) {
+        if (++meter.steps > meter.max_steps) raise("U1002");
+        if (*known) out->push_json(item);
+        continue;
+      }
+    }
     const Value item = input.item(i);
     const Value result = tuples ? evaluate(predicate, item.tuple()->at, tuple_frame(env, *item.tuple())) : evaluate(predicate, item, env);
     const auto points_here = [&](const Value& number) { return index_of(number, size) == static_cast<double>(i); };

@@ -146,10 +146,17 @@ struct List {
   List(const List&) = delete;
   List& operator=(const List&) = delete;
   void push(Value value) {
-    depth = std::max(depth, value.depth() + 1);
+    count(value.depth());
+    items.push_back(std::move(value));
+  }
+  void push_json(const Json& value) {
+    count(value.depth());
+    items.emplace_back(value);
+  }
+  void count(std::uint32_t depth_of_item) {
+    depth = std::max(depth, depth_of_item + 1);
     if (depth > kMaxDepth) raise("U1001");
     if (++meter.cells > meter.max_cells || items.size() >= meter.max_list) --meter.cells, raise("U1003");
-    items.push_back(std::move(value));
   }
   Meter& meter;
   std::vector<Value> items;
