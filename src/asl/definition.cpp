@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/arn.hpp"
+#include "base/jackson.hpp"
 
 namespace snapward::asl {
 
@@ -702,7 +703,8 @@ Compiled compile_text(std::string_view definition, bool express) {
   const auto json = Json::parse(definition);
   if (json) return compile(*json, express);
   Compiled out;
-  out.diagnostics.push_back({"INVALID_JSON_DESCRIPTION", json.error().message, "/"});
+  const auto said = jackson_error(definition);
+  out.diagnostics.push_back({"INVALID_JSON_DESCRIPTION", said ? said->message : json.error().message, ""});
   return out;
 }
 
@@ -718,7 +720,7 @@ std::string describe(const std::vector<Diagnostic>& diagnostics) {
   std::string out = "Invalid State Machine Definition: ";
   for (std::size_t i = 0; i < diagnostics.size(); ++i) {
     const auto& d = diagnostics[i];
-    out += fmt::format("{}'{}: {} at {}'", i ? ", " : "", d.code, d.message, d.location);
+    out += fmt::format("{}'{}: {}{}{}'", i ? ", " : "", d.code, d.message, d.location.empty() ? "" : " at ", d.location);
   }
   return out;
 }

@@ -668,7 +668,7 @@ TEST(Activity, IsScheduledStartedAndAnswered) {
 }
 
 TEST(Definition, NamesEveryProblemWithItsPlace) {
-  EXPECT_EQ(problems("{"), "INVALID_JSON_DESCRIPTION /\n");
+  EXPECT_EQ(problems("{"), "INVALID_JSON_DESCRIPTION \n");
   EXPECT_EQ(problems("{}"), "SCHEMA_VALIDATION_FAILED /\nSCHEMA_VALIDATION_FAILED /\n");
   EXPECT_EQ(problems(R"x({"StartAt":"X","States":{"A":{"Type":"Pass","Next":"B","Bogus":1},"C":{"Type":"Task","End":true}}})x"),
             "SCHEMA_VALIDATION_FAILED /States/A\nSCHEMA_VALIDATION_FAILED /States/C\nMISSING_TRANSITION_TARGET "

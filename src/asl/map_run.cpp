@@ -318,6 +318,7 @@ void Execution::Interpreter::run_done(Frame& frame) {
 
 void Execution::Interpreter::results_written(Frame& frame, const Input& input) {
   if (input.kind == Input::Kind::task_failed) return run_failed(frame, {errors::kResultWriterFailed, input.cause});
+  tell_run(frame, Json::object({{"resultsWritten", true}}));
   run_succeeded(frame, input.value);
 }
 

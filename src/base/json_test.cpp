@@ -5,6 +5,10 @@
 #include <atomic>
 #include <thread>
 
+#include "base/entropy.hpp"
+#include "base/jackson.hpp"
+#include "base/json_reading.hpp"
+
 namespace snapward {
 namespace {
 
@@ -73,6 +77,57 @@ TEST(Json, RefusesWhatIsNotJson) {
     EXPECT_FALSE(Json::parse(text)) << text;
   EXPECT_FALSE(Json::parse(std::string(100'000, '[')));
   EXPECT_TRUE(Json::parse(std::string(500, '[') + std::string(500, ']')));
+}
+
+// The quick reader reads what is ordinary, and nothing that the careful one refuses or reads otherwise.
+TEST(Json, ItsTwoReadersAgree) {
+  const std::vector<std::string> documents = {
+      R"({"id":"snap-1","size":12,"free":-0,"rate":1.50,"big":123456789012345678901,"small":-17,"tags":[{"a":"b"},{"a":"c"},[]],"on":true,"off":false,"no":null})",
+      R"([ 1e5 , -2.5E-3,0.0, "a\"b\\c\/\b\f\n\r\t" ,"\u00e9\u4e2d\ud83d\ude00 é中😀", {"":{}, " ":[ ]} , {"k\u0031":1,"k1":2}])",
+      "\t{\"long text of more than fourteen bytes\":\"another one, which is not kept inside of the value\"}\r\n"};
+  SeededEntropy chance(7);
+  const std::string odd = "\"\\{}[],:0123456789-+.eE \n\ttrufalsn/\x01\x7f\xc3\xa9\xff";
+  for (const std::string& document : documents) {
+    ASSERT_TRUE(reading::quick(document)) << document;
+    for (int i = 0; i < 20'000; ++i) {
+      std::string text = document;
+      for (std::uint64_t n = chance.below(4); n > 0; --n) {
+        const std::size_t at = chance.below(text.size());
+        if (chance.below(3) == 0)
+          text.erase(at, 1 + chance.below(3));
+        else
+          text[at] = odd[chance.below(odd.size())];
+      }
+      const auto quick = reading::quick(text);
+      const auto careful = reading::careful(text);
+      if (quick) {
+        ASSERT_TRUE(careful) << text;
+        ASSERT_EQ(quick->dump(), careful->dump()) << text;
+      }
+    }
+  }
+  // What it leaves to the other.
+  for (const char* text :
+       {"", " ", "{\"a\":\"\\ud800\"}", "[01]", "[1.]", "[-]", "[\"\x01\"]", "[1,]", "[1 2]", "{\"a\":1,}", "[tru]", "[1]]"})
+    EXPECT_FALSE(reading::quick(text)) << text;
+  EXPECT_FALSE(reading::quick(std::string(513, '[') + std::string(513, ']')));
+  EXPECT_TRUE(reading::quick(std::string(512, '[') + std::string(512, ']')));
+}
+
+TEST(Json, WhatJacksonSaysOfAMistake) {
+  const auto said = [](const char* text) { return jackson_error(text).value_or(JacksonError{}).exception; };
+  EXPECT_EQ(said(R"({"a":[1,"b",true]})"), "");
+  EXPECT_EQ(
+      said("nope"),
+      "com.fasterxml.jackson.core.JsonParseException: Unrecognized token 'nope': was expecting (JSON String, Number, Array, Object or "
+      "token 'null', 'true' or 'false')\n at [Source: (String)\"nope\"; line: 1, column: 5]");
+  EXPECT_EQ(said("[1"),
+            "com.fasterxml.jackson.core.io.JsonEOFException: Unexpected end-of-input: expected close marker for Array (start marker at "
+            "[Source: (String)\"[1\"; line: 1, column: 1])\n at [Source: (String)\"[1\"; line: 1, column: 3]");
+  EXPECT_EQ(said(""),
+            "com.fasterxml.jackson.databind.exc.MismatchedInputException: No content to map due to end-of-input\n at [Source: "
+            "(String)\"\"; line: 1, column: 0]");
+  EXPECT_EQ(said("1 2"), "not JSON: text after the value, at byte 2");
 }
 
 TEST(Json, ComparesByValue) {

@@ -14,6 +14,12 @@ std::string lower(std::string_view s) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
   return out;
 }
+std::string upper(std::string_view s) {
+  std::string out(s);
+  for (char& c : out)
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 32);
+  return out;
+}
 
 std::vector<std::string> split(std::string_view s, char separator) {
   std::vector<std::string> parts;

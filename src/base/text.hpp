@@ -9,6 +9,7 @@
 namespace snapward {
 
 std::string lower(std::string_view s);
+std::string upper(std::string_view s);
 std::vector<std::string> split(std::string_view s, char separator);
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 bool iequals(std::string_view a, std::string_view b);  // ASCII case aside

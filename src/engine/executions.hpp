@@ -84,7 +84,7 @@ class Executions {
   void set_mocks(Json mocks) { mocks_ = std::move(mocks); }
 
   // {"mapRunArn", "executionArn", "stateMachineArn", "status", "startDate", "stopDate"?, "maxConcurrency", "toleratedFailureCount",
-  // "toleratedFailurePercentage", "total", "items"}
+  // "toleratedFailurePercentage", "total", "items", "resultsWritten"}
   [[nodiscard]] std::optional<Json> find_map_run(const std::string& arn);
   std::vector<Json> map_runs(const std::string& execution);
   void update_map_run(const std::string& arn, const Json& limits);

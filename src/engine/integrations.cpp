@@ -104,10 +104,14 @@ std::expected<cloud::Call, asl::Failure> call_for(const asl::Resource& resource,
     for (const wire::Member& m : shape->members)
       if (m.ref.shape->type == wire::ShapeType::blob)
         if (const Json* value = input.find(m.name)) input.set(m.name, as_text(*value));  // a body may be written as JSON
-    if (const auto problem = wire::nonconforming(*shape, Json(input), {.strangers_allowed = true}))
+    if (const auto problem = wire::nonconforming(*shape, Json(input), {})) {
+      const std::string_view wanted = problem->wanted;  // "a string" is "a STRING" here
+      const std::size_t blank = wanted.find(' ');
       return std::unexpected(
           asl::Failure{asl::errors::kRuntime,
-                       fmt::format("The Parameters '{}' could not be used to start the Task: [{}]", parameters.dump(), *problem)});
+                       fmt::format("The Parameters '{}' could not be used to start the Task: [The value for the field '{}' must be {} {}]",
+                                   parameters.dump(), problem->field, wanted.substr(0, blank), upper(wanted.substr(blank + 1)))});
+    }
   }
   return cloud::Call{service, context.region, operation, Json(std::move(input))};
 }
@@ -270,8 +274,7 @@ std::expected<Json, asl::Failure> sync_outcome(const asl::Resource& resource, co
 }
 
 std::optional<std::string> result_problem(const asl::Resource& resource, const Json& result, bool whole) {
-  const bool function = resource.kind == asl::Resource::Kind::lambda || resource.type == "lambda";
-  if (function || resource.kind == asl::Resource::Kind::activity || resource.type == "http" ||
+  if (resource.kind == asl::Resource::Kind::lambda || resource.kind == asl::Resource::Kind::activity || resource.type == "http" ||
       resource.pattern != asl::Resource::Pattern::request_response)
     return std::nullopt;
   const std::string service = resource.type.starts_with("aws-sdk:") ? service_of(resource.type.substr(8)) : resource.type;
@@ -285,7 +288,15 @@ std::optional<std::string> result_problem(const asl::Resource& resource, const J
     return result_problem(resource, Json(std::move(bare)), whole);
   }
   if (!operation->output) return result.is_object() ? std::nullopt : std::optional<std::string>("Field '$' must be an object");
-  return wire::nonconforming(*operation->output, result, {.pascal_case = true, .required = whole, .strangers_allowed = false});
+  if (resource.type == "lambda" && result.is_object() && result.find("Payload")) {
+    Json::Object bare = result.as_object();  // what a function answers may be anything
+    bare.erase("Payload");
+    return result_problem(resource, Json(std::move(bare)), whole);
+  }
+  const auto problem = wire::nonconforming(*operation->output, result, {.pascal_case = true, .required = whole, .textual_times = true});
+  if (!problem) return std::nullopt;
+  return *problem->wanted ? fmt::format("Field '{}' must be {}", problem->field, problem->wanted)
+                          : fmt::format("Required field '{}' is missing", problem->field);
 }
 
 }  // namespace snapward::engine

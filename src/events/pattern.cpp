@@ -6,8 +6,8 @@
 #include <charconv>
 #include <set>
 
+#include "base/jackson.hpp"
 #include "base/text.hpp"
-#include "events/pattern_reader.hpp"
 #include "events/pattern_tree.hpp"
 
 namespace snapward::events {
@@ -17,13 +17,13 @@ namespace {
 using Matcher = Pattern::Matcher;
 using Node = Pattern::Node;
 using Op = Matcher::Op;
-using Token = PatternReader::Token;
+using Token = JacksonReader::Token;
 
 constexpr int kDeepest = 200;
 constexpr std::size_t kMostActive = 10;
 
 // Without the parser's place: what EventBridge finds out behind its parser.
-[[noreturn]] void refuse(std::string message) { throw PatternReader::Failure{std::move(message)}; }
+[[noreturn]] void refuse(std::string message) { throw JacksonReader::Failure{std::move(message)}; }
 
 Matcher make(Op op, std::string text) {
   Matcher m{.op = op, .value = {}, .text = std::move(text), .excluded = {}, .low = {}, .high = {}, .network = {}};
@@ -133,7 +133,7 @@ class Compiler {
   bool alternatives_follow() {
     static constexpr std::string_view kOperators[] = {"exactly", "prefix", "suffix",  "equals-ignore-case", "anything-but", "numeric",
                                                       "exists",  "cidr",   "wildcard"};
-    PatternReader ahead = in_;
+    JacksonReader ahead = in_;
     if (ahead.next() != Token::array_start) return false;
     int options = 0;
     for (int depth = 0;;) {
@@ -362,7 +362,7 @@ class Compiler {
     return excluding(std::move(out));
   }
 
-  PatternReader in_;
+  JacksonReader in_;
   int depth_ = 0;
 };
 
@@ -373,7 +373,7 @@ Result<Pattern> Pattern::parse(std::string_view text) {
     Pattern out;
     out.root_ = Compiler(text).pattern();
     return out;
-  } catch (const PatternReader::Failure& failure) {
+  } catch (const JacksonReader::Failure& failure) {
     return invalid(failure.message);
   }
 }

@@ -69,15 +69,6 @@ std::optional<std::string> page_position(std::string_view token) {
   return bytes->substr(3);
 }
 
-std::expected<std::size_t, cloud::Error> page_size(const Json& input) {
-  const std::int64_t max = input["maxResults"].integer_or(0);
-  if (max >= 0 && max <= 1000) return static_cast<std::size_t>(max == 0 ? 100 : max);
-  return cloud::error(
-      "ValidationException",
-      fmt::format("1 validation error detected: Value '{}' at 'maxResults' failed to satisfy constraint: Member must have value {}", max,
-                  max < 0 ? "greater than or equal to 0" : "less than or equal to 1000"));
-}
-
 std::string log_group_name(const Arn& arn) {
   std::string name = arn.service == "logs" ? arn.resource_id("log-group").value_or("") : "";
   if (name.ends_with(":*")) name.resize(name.size() - 2);

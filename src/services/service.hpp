@@ -100,9 +100,6 @@ class Service {
 std::string page_token(const std::string& position);
 std::optional<std::string> page_position(std::string_view token);
 
-// maxResults as most services take it: 0 or absent means 100, more than 1000 or less than 0 is refused.
-std::expected<std::size_t, cloud::Error> page_size(const Json& input);
-
 // The log group an ARN names, with or without ":*" at its end; empty when it names none.
 std::string log_group_name(const Arn& arn);
 

@@ -30,7 +30,7 @@ std::string shown(std::string name, Conformity how) {
   return name;
 }
 
-bool fits(const Shape& shape, const Json& value) {
+bool fits(const Shape& shape, const Json& value, Conformity how) {
   switch (shape.type) {
     case ShapeType::structure:
     case ShapeType::map:
@@ -44,7 +44,7 @@ bool fits(const Shape& shape, const Json& value) {
     case ShapeType::boolean:
       return value.is_bool();
     case ShapeType::timestamp:
-      return value.is_string() || value.is_number();
+      return value.is_string() || (!how.textual_times && value.is_number());
     case ShapeType::string:
     case ShapeType::blob:
       return value.is_string();
@@ -52,33 +52,34 @@ bool fits(const Shape& shape, const Json& value) {
   return false;
 }
 
-std::optional<std::string> mismatch(const Shape& shape, const Json& value, Conformity how, const std::string& path) {
-  if (!fits(shape, value)) return fmt::format("Field '{}' must be {}", path.empty() ? "$" : path, kind_name(shape));
-  const auto inside = [&](const std::string& name) { return path.empty() ? name : path + '.' + name; };
+std::optional<Nonconformity> mismatch(const Shape& shape, const Json& value, Conformity how, const std::string& field,
+                                      const std::string& path) {
+  if (!fits(shape, value, how)) return Nonconformity{field, path, kind_name(shape)};
+  const auto inside = [&](const std::string& name) { return path == "$" ? name : path + '.' + name; };
   if (shape.type == ShapeType::list)
     for (std::size_t i = 0; i < value.as_array().size(); ++i)
-      if (auto problem = mismatch(*shape.item.shape, value.as_array()[i], how, fmt::format("{}[{}]", path, i))) return problem;
+      if (auto problem = mismatch(*shape.item.shape, value.as_array()[i], how, field, fmt::format("{}[{}]", path, i))) return problem;
   if (shape.type == ShapeType::map)
     for (const auto& [key, item] : value.as_object())
-      if (auto problem = mismatch(*shape.value.shape, item, how, inside(key))) return problem;
+      if (auto problem = mismatch(*shape.value.shape, item, how, field, inside(key))) return problem;
   if (shape.type != ShapeType::structure) return std::nullopt;
+  if (how.required)
+    for (const Member& m : shape.members)
+      if (const std::string name = shown(m.name, how); m.required && value[name].is_null()) return Nonconformity{name, inside(name)};
   for (const auto& [key, item] : value.as_object()) {
     if (item.is_null()) continue;  // as good as absent
     const auto member =
         std::find_if(shape.members.begin(), shape.members.end(), [&, &name = key](const Member& m) { return shown(m.name, how) == name; });
-    if (member == shape.members.end() && how.strangers_allowed) continue;
-    if (member == shape.members.end()) return fmt::format("Field '{}' is not known to the API", inside(key));
-    if (auto problem = mismatch(*member->ref.shape, item, how, inside(key))) return problem;
+    if (member == shape.members.end()) continue;
+    if (auto problem = mismatch(*member->ref.shape, item, how, key, inside(key))) return problem;
   }
-  if (how.required)
-    for (const Member& m : shape.members)
-      if (m.required && value[shown(m.name, how)].is_null())
-        return fmt::format("Required field '{}' is missing", inside(shown(m.name, how)));
   return std::nullopt;
 }
 
 }  // namespace
 
-std::optional<std::string> nonconforming(const Shape& shape, const Json& value, Conformity how) { return mismatch(shape, value, how, ""); }
+std::optional<Nonconformity> nonconforming(const Shape& shape, const Json& value, Conformity how) {
+  return mismatch(shape, value, how, "$", "$");
+}
 
 }  // namespace snapward::wire

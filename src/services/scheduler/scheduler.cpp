@@ -397,8 +397,8 @@ std::expected<Call, cloud::Error> Scheduler::call_for(const Invocation& i) const
       json = Json(std::move(camel));
     }
     if (const wire::Shape* shape = model->find(operation)->input)
-      if (const auto problem = wire::nonconforming(*shape, *json, {.strangers_allowed = true}))
-        return bad_input(fmt::format("The Input of {}: {}", target, *problem));
+      if (const auto problem = wire::nonconforming(*shape, *json, {}))
+        return bad_input(fmt::format("The Input of {}: Field '{}' must be {}", target, problem->path, problem->wanted));
     return Call{service, i.region, operation, *std::move(json)};
   }
   return bad_input(fmt::format("Targets of service {} are not supported by Snapward's local cloud.", parsed->service));

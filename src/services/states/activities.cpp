@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "base/arn.hpp"
+#include "base/text.hpp"
 #include "services/states/states.hpp"
 
 namespace snapward::services::states {
@@ -9,9 +10,7 @@ namespace snapward::services::states {
 namespace {
 std::unexpected<cloud::Error> no_activity(std::string_view arn) {
   const auto parsed = Arn::parse(arn);
-  if (!parsed) return cloud::error("InvalidArn", fmt::format("Invalid Arn: 'Invalid ARN prefix: {}'", arn));
-  if (!parsed->resource_id("activity"))
-    return cloud::error("InvalidArn", fmt::format("Invalid Arn: 'Resource type not valid in this context: {}'", arn));
+  if (!parsed || !parsed->resource_id("activity")) return invalid_arn(arn);
   return cloud::error("ActivityDoesNotExist", fmt::format("Activity Does Not Exist: '{}'", arn));
 }
 }  // namespace
@@ -43,14 +42,12 @@ void States::register_activities() {
     return Json::object({{"activityArn", a->first}, {"name", a->second.name}, {"creationDate", iso_millis(a->second.created)}});
   });
   on("ListActivities", [this](const Call& call) -> Reply {
-    const auto from = page_position(call.input["nextToken"].string_or());
-    if (call.input.find("nextToken") && !from) return cloud::error("InvalidToken", "Invalid Token: 'Invalid token'");
-    const auto limit = page_size(call.input);
-    if (!limit) return std::unexpected(limit.error());
+    const auto page = page_request(call.input);
+    if (!page) return std::unexpected(page.error());
     Json::Array out;
-    for (auto a = activities_.lower_bound(from.value_or("")); a != activities_.end(); ++a) {
+    for (auto a = activities_.lower_bound(page->from); a != activities_.end(); ++a) {
       if (a->second.region != call.region) continue;
-      if (out.size() == *limit) return Json::object({{"activities", std::move(out)}, {"nextToken", page_token(a->first)}});
+      if (out.size() == page->limit) return Json::object({{"activities", std::move(out)}, {"nextToken", page_token(a->first)}});
       out.push_back(Json::object({{"activityArn", a->first}, {"name", a->second.name}, {"creationDate", iso_millis(a->second.created)}}));
     }
     return Json::object({{"activities", std::move(out)}});
@@ -68,6 +65,11 @@ void States::register_activities() {
   });
   on_async("GetActivityTask", [this](Call call) -> Task<Reply> {
     const std::string arn(call.input["activityArn"].string_or());
+    if (const std::string_view worker = call.input["workerName"].string_or(); utf8_length(worker) > 80)
+      co_return bad_input(
+          fmt::format("1 validation error detected: Value '{}' at 'workerName' failed to satisfy constraint: Member must "
+                      "have length less than or equal to 80",
+                      worker));
     if (!activities_.contains(arn)) co_return no_activity(arn);
     const auto task = co_await executions_.poll_activity(arn, std::string(call.input["workerName"].string_or()));
     co_return task.value_or(Json(Json::Object{}));
@@ -82,6 +84,7 @@ void States::register_map_runs() {
 
 Reply States::describe_map_run(const Call& call) {
   const std::string arn(call.input["mapRunArn"].string_or());
+  if (!Arn::parse(arn)) return invalid_arn(arn);
   const auto run = executions_.find_map_run(arn);
   if (!run) return cloud::error("ResourceNotFound", fmt::format("Resource not found: '{}'", arn));
   // Counted from the children: of executions, and of the items each of them holds.
@@ -105,7 +108,8 @@ Reply States::describe_map_run(const Call& call) {
     if (page.next.empty()) break;
     from = page.next;
   }
-  const auto counts = [](Counts& c, std::int64_t all) {
+  const bool written = (*run)["resultsWritten"].bool_or(false);
+  const auto counts = [written](Counts& c, std::int64_t all) {
     return Json::object({{"pending", all - c.seen},
                          {"running", c.by_status["RUNNING"]},
                          {"succeeded", c.by_status["SUCCEEDED"]},
@@ -113,7 +117,7 @@ Reply States::describe_map_run(const Call& call) {
                          {"timedOut", c.by_status["TIMED_OUT"]},
                          {"aborted", c.by_status["ABORTED"]},
                          {"total", all},
-                         {"resultsWritten", 0},
+                         {"resultsWritten", written ? c.seen : 0},
                          {"failuresNotRedrivable", 0},
                          {"pendingRedrive", 0}});
   };
@@ -133,10 +137,17 @@ Reply States::describe_map_run(const Call& call) {
 }
 
 Reply States::list_map_runs(const Call& call) {
+  const auto page = page_request(call.input);
+  if (!page) return std::unexpected(page.error());
   const std::string arn(call.input["executionArn"].string_or());
-  if (!executions_.find(arn)) return cloud::error("ExecutionDoesNotExist", fmt::format("Execution Does Not Exist: '{}'", arn));
+  if (const auto record = find_execution(arn); !record) return std::unexpected(record.error());
   Json::Array out;
+  bool reached = page->from.empty();
   for (const Json& run : executions_.map_runs(arn)) {
+    const std::string name(run["mapRunArn"].string_or());
+    reached = reached || name == page->from;
+    if (!reached) continue;
+    if (out.size() == page->limit) return Json::object({{"mapRuns", std::move(out)}, {"nextToken", page_token(name)}});
     Json::Object one;
     for (const char* field : {"executionArn", "mapRunArn", "stateMachineArn", "startDate", "stopDate"})
       if (const Json* value = run.find(field)) one.set(field, *value);
@@ -147,6 +158,7 @@ Reply States::list_map_runs(const Call& call) {
 
 Reply States::update_map_run(const Call& call) {
   const std::string arn(call.input["mapRunArn"].string_or());
+  if (!Arn::parse(arn)) return invalid_arn(arn);
   if (!executions_.find_map_run(arn)) return cloud::error("ResourceNotFound", fmt::format("Resource not found: '{}'", arn));
   Json::Object limits{{"mapRunArn", arn}};
   for (const char* field : {"maxConcurrency", "toleratedFailureCount", "toleratedFailurePercentage"})

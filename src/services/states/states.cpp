@@ -1,9 +1,11 @@
 #include "services/states/states.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
 #include "base/arn.hpp"
+#include "base/jackson.hpp"
 #include "base/text.hpp"
 
 namespace snapward::services::states {
@@ -12,8 +14,55 @@ std::unexpected<cloud::Error> bad_input(std::string message) { return cloud::err
 
 bool is_name(std::string_view name) {
   if (name.empty() || utf8_length(name) > 80) return false;
-  return name.find_first_of(" \t\n\r<>{}[]?*\"#%\\^|~`$&,;:/") == std::string_view::npos &&
-         std::none_of(name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+  char before = 0;
+  for (const char c : name) {
+    const auto u = static_cast<unsigned char>(c);
+    const bool control = u < 0x20 || u == 0x7f || (before == '\xc2' && u < 0xa0);
+    if (control || std::string_view(" <>{}[]?*\"#%\\^|~`$&,;:/").contains(c)) return false;
+    before = c;
+  }
+  return true;
+}
+
+std::unexpected<cloud::Error> invalid_arn(std::string_view arn) {
+  const auto parsed = Arn::parse(arn);
+  if (!parsed) return cloud::error("InvalidArn", fmt::format("Invalid Arn: 'Invalid ARN prefix: {}'", arn));
+  return cloud::error("InvalidArn", fmt::format("Invalid Arn: 'Resource type not valid in this context: {}'",
+                                                parsed->resource.substr(0, parsed->resource.find_first_of(":/"))));
+}
+
+std::expected<PageRequest, cloud::Error> page_request(const Json& input, std::size_t longest_token) {
+  const std::int64_t max = input["maxResults"].integer_or(0);
+  const std::string_view token = input["nextToken"].string_or();
+  std::vector<std::string> problems;
+  if (max < 0 || max > 1000)
+    problems.push_back(fmt::format("Value '{}' at 'maxResults' failed to satisfy constraint: Member must have value {}", max,
+                                   max < 0 ? "greater than or equal to 0" : "less than or equal to 1000"));
+  if (input.find("nextToken") && (token.empty() || token.size() > longest_token))
+    problems.push_back(fmt::format("Value '{}' at 'nextToken' failed to satisfy constraint: Member must have length {} than or equal to {}",
+                                   token, token.empty() ? "greater" : "less", token.empty() ? 1 : longest_token));
+  if (!problems.empty())
+    return bad_input(
+        fmt::format("{} validation error{} detected: {}", problems.size(), problems.size() > 1 ? "s" : "", fmt::join(problems, "; ")));
+  PageRequest out;
+  if (max > 0) out.limit = static_cast<std::size_t>(max);
+  if (!token.empty()) {
+    const auto position = page_position(token);
+    if (!position) return cloud::error("InvalidToken", "Invalid Token: 'Invalid token'");
+    out.from = *position;
+  }
+  return out;
+}
+
+std::expected<Json, cloud::Error> execution_input(std::string_view text) {
+  if (text.size() > asl::kMaxPayloadBytes)
+    return bad_input(
+        "1 validation error detected: Value at 'input' failed to satisfy constraint: Member must have length less than or equal to 262144");
+  auto input = Json::parse(text);
+  if (input) return *std::move(input);
+  const auto said = jackson_error(text);
+  return cloud::error("InvalidExecutionInput",
+                      fmt::format("Invalid State Machine Execution Input: '{}'", said ? said->exception : input.error().message));
 }
 
 namespace {
@@ -48,8 +97,6 @@ Json with_details(const Json& record, bool describe) {
   }
   return out;
 }
-
-std::string type_error(const std::string& arn) { return fmt::format("Invalid Arn: 'Resource type not valid in this context: {}'", arn); }
 
 Json shown_logging(const Json& logging) {
   Json::Object out{{"level", logging["level"].string_or("OFF")}, {"includeExecutionData", logging["includeExecutionData"].bool_or(false)}};
@@ -194,11 +241,19 @@ void States::store(const Machine& m) {
 
 std::expected<States::Machine*, cloud::Error> States::find(const std::string& arn) {
   const auto parsed = Arn::parse(arn);
-  if (!parsed) return cloud::error("InvalidArn", fmt::format("Invalid Arn: 'Invalid ARN prefix: {}'", arn));
-  if (parsed->service != "states" || !parsed->resource_id("stateMachine")) return cloud::error("InvalidArn", type_error(arn));
+  if (!parsed || parsed->service != "states" || !parsed->resource_id("stateMachine")) return invalid_arn(arn);
   const auto found = machines_.find(arn);
   if (found == machines_.end()) return cloud::error("StateMachineDoesNotExist", fmt::format("State Machine Does Not Exist: '{}'", arn));
   return &found->second;
+}
+
+// A standard execution's record.
+std::expected<Json, cloud::Error> States::find_execution(const std::string& arn) {
+  const auto parsed = Arn::parse(arn);
+  if (!parsed || !parsed->resource_id("execution")) return invalid_arn(arn);
+  auto record = executions_.find(arn);
+  if (!record) return cloud::error("ExecutionDoesNotExist", fmt::format("Execution Does Not Exist: '{}'", arn));
+  return *std::move(record);
 }
 
 // "…:stateMachine:NAME", "…:NAME:3", "…:NAME:alias", each with or without "#test-case".
@@ -268,8 +323,8 @@ Reply States::create(const Call& call) {
   const std::string text(in["definition"].string_or());
   if (text.empty() || text.size() > kMaxDefinition)
     return bad_input(
-        "1 validation error detected: Value at 'definition' failed to satisfy constraint: Member must have length less than or equal to "
-        "1048576");
+        fmt::format("1 validation error detected: Value at 'definition' failed to satisfy constraint: Member must have length {}",
+                    text.empty() ? "greater than or equal to 1" : "less than or equal to 1048576"));
   if (const auto good = check_role(in["roleArn"].string_or()); !good) return std::unexpected(good.error());
   const std::string type(in["type"].string_or("STANDARD"));
   if (type != "STANDARD" && type != "EXPRESS")
@@ -283,10 +338,9 @@ Reply States::create(const Call& call) {
   if (!compiled.machine) return cloud::error("InvalidDefinition", asl::describe(compiled.diagnostics));
   const std::string arn = fmt::format("arn:aws:states:{}:{}:stateMachine:{}", call.region, env_.account, name);
   if (const auto known = machines_.find(arn); known != machines_.end()) {
-    // Idempotent when nothing differs.
+    // Idempotent when nothing differs but the role or the tags, which stay as they are.
     const Machine& m = known->second;
-    if (m.definition == text && m.role_arn == in["roleArn"].string_or() && m.type == type && m.logging == in["loggingConfiguration"] &&
-        m.tracing == in["tracingConfiguration"]) {
+    if (m.definition == text && m.type == type && m.logging == in["loggingConfiguration"] && m.tracing == in["tracingConfiguration"]) {
       Json::Object out{{"stateMachineArn", arn}, {"creationDate", iso_millis(m.created)}};
       if (publish) out.set("stateMachineVersionArn", publish_version(known->second, std::string(in["versionDescription"].string_or())).arn);
       return Json(std::move(out));
@@ -378,8 +432,8 @@ Reply States::describe(const Call& call) {
 
 Reply States::describe_for_execution(const Call& call) {
   const std::string arn(call.input["executionArn"].string_or());
-  const auto record = executions_.find(arn);
-  if (!record) return cloud::error("ExecutionDoesNotExist", fmt::format("Execution Does Not Exist: '{}'", arn));
+  const auto record = find_execution(arn);
+  if (!record) return std::unexpected(record.error());
   const std::string machine((*record)["stateMachineArn"].string_or()), revision((*record)["revision"].string_or());
   const std::string root = machine.substr(0, machine.find('/'));
   const auto text = env_.ledger.get("states.definitions", root + '\n' + revision);
@@ -401,14 +455,12 @@ Reply States::describe_for_execution(const Call& call) {
 }
 
 Reply States::list(const Call& call) {
-  const auto from = page_position(call.input["nextToken"].string_or());
-  if (call.input.find("nextToken") && !from) return cloud::error("InvalidToken", "Invalid Token: 'Invalid token'");
-  const auto limit = page_size(call.input);
-  if (!limit) return std::unexpected(limit.error());
+  const auto page = page_request(call.input);
+  if (!page) return std::unexpected(page.error());
   Json::Array out;
-  for (auto m = machines_.lower_bound(from.value_or("")); m != machines_.end(); ++m) {
+  for (auto m = machines_.lower_bound(page->from); m != machines_.end(); ++m) {
     if (m->second.region != call.region) continue;
-    if (out.size() == *limit) return Json::object({{"stateMachines", std::move(out)}, {"nextToken", page_token(m->first)}});
+    if (out.size() == page->limit) return Json::object({{"stateMachines", std::move(out)}, {"nextToken", page_token(m->first)}});
     out.push_back(Json::object({{"stateMachineArn", m->first},
                                 {"name", m->second.name},
                                 {"type", m->second.type},
@@ -447,7 +499,9 @@ Reply States::validate(const Call& call) {
   Json::Array out;
   for (const auto& d : compiled.diagnostics) {
     if (max > 0 && static_cast<std::int64_t>(out.size()) == max) break;
-    out.push_back(Json::object({{"severity", "ERROR"}, {"code", d.code}, {"message", d.message}, {"location", d.location}}));
+    Json::Object one{{"severity", "ERROR"}, {"code", d.code}, {"message", d.message}};
+    one.set_if(!d.location.empty(), "location", d.location);
+    out.emplace_back(std::move(one));
   }
   const bool truncated = out.size() < compiled.diagnostics.size();
   return Json::object({{"result", compiled.machine ? "OK" : "FAIL"}, {"diagnostics", std::move(out)}, {"truncated", truncated}});
@@ -459,11 +513,8 @@ Reply States::start(const Call& call) {
   const std::string name(call.input.find("name") ? std::string(call.input["name"].string_or()) : env_.loop.entropy().uuid());
   if (!is_name(name)) return cloud::error("InvalidName", fmt::format("Invalid Name: '{}'", name));
   const std::string text(call.input["input"].string_or("{}"));
-  if (text.size() > asl::kMaxPayloadBytes)
-    return bad_input(
-        "1 validation error detected: Value at 'input' failed to satisfy constraint: Member must have length less than or equal to 262144");
-  const auto input = Json::parse(text);
-  if (!input) return cloud::error("InvalidExecutionInput", "Invalid State Machine Execution Input: '" + input.error().message + "'");
+  const auto input = execution_input(text);
+  if (!input) return std::unexpected(input.error());
   // The same name and input while it runs is the same request; else the name is taken.
   if (call.input.find("name") && !t->machine->express())
     if (const auto known = executions_.find(engine::Executions::arn_of(t->machine->arn, name))) {
@@ -485,11 +536,8 @@ Task<Reply> States::start_sync(Call call) {
   const std::string name(call.input.find("name") ? std::string(call.input["name"].string_or()) : env_.loop.entropy().uuid());
   if (!is_name(name)) co_return cloud::error("InvalidName", fmt::format("Invalid Name: '{}'", name));
   const std::string text(call.input["input"].string_or("{}"));
-  if (text.size() > asl::kMaxPayloadBytes)
-    co_return bad_input(
-        "1 validation error detected: Value at 'input' failed to satisfy constraint: Member must have length less than or equal to 262144");
-  const auto input = Json::parse(text);
-  if (!input) co_return cloud::error("InvalidExecutionInput", "Invalid State Machine Execution Input: '" + input.error().message + "'");
+  const auto input = execution_input(text);
+  if (!input) co_return std::unexpected(input.error());
   auto version = runnable(*t);
   if (!version) co_return std::unexpected(version.error());
   const Json record = co_await executions_.run_express(*std::move(version), name, text, *input);
@@ -515,8 +563,8 @@ Task<Reply> States::start_sync(Call call) {
 
 Reply States::redrive(const Call& call) {
   const std::string arn(call.input["executionArn"].string_or());
-  const auto record = executions_.find(arn);
-  if (!record) return cloud::error("ExecutionDoesNotExist", fmt::format("Execution Does Not Exist: '{}'", arn));
+  const auto record = find_execution(arn);
+  if (!record) return std::unexpected(record.error());
   const std::string_view status = (*record)["status"].string_or();
   if (status == "RUNNING" || status == "SUCCEEDED")
     return cloud::error("ExecutionNotRedrivable", fmt::format("Execution is {} and cannot be redriven", status));
@@ -531,8 +579,8 @@ Reply States::redrive(const Call& call) {
 
 Reply States::stop(const Call& call) {
   const std::string arn(call.input["executionArn"].string_or());
-  const auto record = executions_.find(arn);
-  if (!record) return cloud::error("ExecutionDoesNotExist", fmt::format("Execution Does Not Exist: '{}'", arn));
+  const auto record = find_execution(arn);
+  if (!record) return std::unexpected(record.error());
   if ((*record)["status"].string_or() == "RUNNING")
     executions_.stop(arn, std::string(call.input["error"].string_or()), std::string(call.input["cause"].string_or()));
   const auto after = executions_.find(arn);
@@ -541,15 +589,22 @@ Reply States::stop(const Call& call) {
 
 Reply States::describe_execution(const Call& call) {
   const std::string arn(call.input["executionArn"].string_or());
-  const auto parsed = Arn::parse(arn);
-  if (!parsed) return cloud::error("InvalidArn", fmt::format("Invalid Arn: 'Invalid ARN prefix: {}'", arn));
-  if (!parsed->resource_id("execution")) return cloud::error("InvalidArn", type_error(arn));
-  const auto record = executions_.find(arn);
-  if (!record) return cloud::error("ExecutionDoesNotExist", fmt::format("Execution Does Not Exist: '{}'", arn));
+  const auto record = find_execution(arn);
+  if (!record) return std::unexpected(record.error());
   return with_details(*record, true);
 }
 
 Reply States::list_executions(const Call& call) {
+  const auto page = page_request(call.input, 3096);
+  if (!page) return std::unexpected(page.error());
+  const std::string_view filter = call.input["statusFilter"].string_or();
+  static constexpr std::array<std::string_view, 6> kStatuses = {"SUCCEEDED", "TIMED_OUT", "PENDING_REDRIVE",
+                                                                "ABORTED",   "FAILED",    "RUNNING"};
+  if (!filter.empty() && std::ranges::find(kStatuses, filter) == kStatuses.end())
+    return bad_input(
+        fmt::format("1 validation error detected: Value '{}' at 'statusFilter' failed to satisfy constraint: Member must "
+                    "satisfy enum value set: [{}]",
+                    filter, fmt::join(kStatuses, ", ")));
   std::string owner(call.input["mapRunArn"].string_or());
   if (owner.empty()) {
     const auto t = target(std::string(call.input["stateMachineArn"].string_or()));
@@ -560,31 +615,22 @@ Reply States::list_executions(const Call& call) {
   } else if (!executions_.find_map_run(owner)) {
     return cloud::error("ResourceNotFound", fmt::format("Resource not found: '{}'", owner));
   }
-  const auto from = page_position(call.input["nextToken"].string_or());
-  if (call.input.find("nextToken") && !from) return cloud::error("InvalidToken", "Invalid Token: 'Invalid token'");
-  const auto limit = page_size(call.input);
-  if (!limit) return std::unexpected(limit.error());
-  const auto page = executions_.list(owner, std::string(call.input["statusFilter"].string_or()), *limit, from.value_or(""));
+  const auto found = executions_.list(owner, std::string(filter), page->limit, page->from);
   Json::Array out;
-  for (const Json& record : page.items) out.push_back(with_details(record, false));
+  for (const Json& record : found.items) out.push_back(with_details(record, false));
   Json::Object reply{{"executions", std::move(out)}};
-  reply.set_if(!page.next.empty(), "nextToken", page_token(page.next));
+  reply.set_if(!found.next.empty(), "nextToken", page_token(found.next));
   return Json(std::move(reply));
 }
 
 Reply States::history(const Call& call) {
   const std::string arn(call.input["executionArn"].string_or());
-  const auto parsed = Arn::parse(arn);
-  if (!parsed) return cloud::error("InvalidArn", fmt::format("Invalid Arn: 'Invalid ARN prefix: {}'", arn));
-  if (!parsed->resource_id("execution")) return cloud::error("InvalidArn", type_error(arn));
-  if (!executions_.find(arn)) return cloud::error("ExecutionDoesNotExist", fmt::format("Execution Does Not Exist: '{}'", arn));
-  const auto from = page_position(call.input["nextToken"].string_or());
-  if (call.input.find("nextToken") && !from) return cloud::error("InvalidToken", "Invalid Token: 'Invalid token'");
-  const auto limit = page_size(call.input);
-  if (!limit) return std::unexpected(limit.error());
-  auto page = executions_.history(arn, call.input["reverseOrder"].bool_or(false), *limit, from.value_or(""));
+  if (const auto record = find_execution(arn); !record) return std::unexpected(record.error());
+  const auto page = page_request(call.input);
+  if (!page) return std::unexpected(page.error());
+  auto found = executions_.history(arn, call.input["reverseOrder"].bool_or(false), page->limit, page->from);
   if (!call.input["includeExecutionData"].bool_or(true))
-    for (Json& event : page.items) {
+    for (Json& event : found.items) {
       Json::Object out;
       for (const auto& [key, value] : event.as_object()) {
         if (!value.is_object()) {
@@ -595,8 +641,8 @@ Reply States::history(const Call& call) {
       }
       event = Json(std::move(out));
     }
-  Json::Object reply{{"events", std::move(page.items)}};
-  reply.set_if(!page.next.empty(), "nextToken", page_token(page.next));
+  Json::Object reply{{"events", std::move(found.items)}};
+  reply.set_if(!found.next.empty(), "nextToken", page_token(found.next));
   return Json(std::move(reply));
 }
 
@@ -612,7 +658,10 @@ Reply token_answer(const Call& call, bool known) {
 
 Reply States::task_success(const Call& call) {
   const auto output = Json::parse(call.input["output"].string_or());
-  if (!output) return cloud::error("InvalidOutput", "Invalid Output: 'the output is " + output.error().message + "'");
+  if (!output) {
+    const auto said = jackson_error(call.input["output"].string_or());
+    return cloud::error("InvalidOutput", fmt::format("Invalid Output: '{}'", said ? said->exception : output.error().message));
+  }
   return token_answer(call, executions_.task_succeeded(std::string(call.input["taskToken"].string_or()), *output));
 }
 Reply States::task_failure(const Call& call) {
@@ -637,27 +686,42 @@ Json* States::tags_of(const std::string& arn, std::function<void()>& save) {
   return nullptr;
 }
 
+std::expected<Json*, cloud::Error> States::tagged(const Call& call, std::function<void()>& save) {
+  const std::string arn(call.input["resourceArn"].string_or());
+  if (!Arn::parse(arn)) return invalid_arn(arn);
+  const auto& tags = call.input["tags"].items();
+  for (std::size_t i = 0; i < tags.size(); ++i)
+    for (const auto& [field, least, most] : {std::tuple{"key", 1UL, 128UL}, std::tuple{"value", 0UL, 256UL}})
+      if (const std::string_view text = tags[i][field].string_or(); utf8_length(text) < least || utf8_length(text) > most)
+        return bad_input(fmt::format(
+            "1 validation error detected: Value '{}' at 'tags.{}.member.{}' failed to satisfy constraint: Member must have length {}", text,
+            i + 1, field, text.empty() ? "greater than or equal to 1" : fmt::format("less than or equal to {}", most)));
+  Json* found = tags_of(arn, save);
+  if (!found) return cloud::error("ResourceNotFound", fmt::format("Resource not found: '{}'", arn));
+  return found;
+}
+
 Reply States::tag(const Call& call) {
   std::function<void()> keep;
-  Json* tags = tags_of(std::string(call.input["resourceArn"].string_or()), keep);
-  if (!tags) return cloud::error("ResourceNotFound", fmt::format("Resource not found: '{}'", call.input["resourceArn"].string_or()));
-  *tags = merge_tags(*tags, call.input["tags"], "key", "value");
+  const auto tags = tagged(call, keep);
+  if (!tags) return std::unexpected(tags.error());
+  **tags = merge_tags(**tags, call.input["tags"], "key", "value");
   keep();
   return Json(Json::Object{});
 }
 Reply States::untag(const Call& call) {
   std::function<void()> keep;
-  Json* tags = tags_of(std::string(call.input["resourceArn"].string_or()), keep);
-  if (!tags) return cloud::error("ResourceNotFound", fmt::format("Resource not found: '{}'", call.input["resourceArn"].string_or()));
-  *tags = remove_tags(*tags, call.input["tagKeys"], "key");
+  const auto tags = tagged(call, keep);
+  if (!tags) return std::unexpected(tags.error());
+  **tags = remove_tags(**tags, call.input["tagKeys"], "key");
   keep();
   return Json(Json::Object{});
 }
 Reply States::list_tags(const Call& call) {
   std::function<void()> keep;
-  const Json* tags = tags_of(std::string(call.input["resourceArn"].string_or()), keep);
-  if (!tags) return cloud::error("ResourceNotFound", fmt::format("Resource not found: '{}'", call.input["resourceArn"].string_or()));
-  return Json::object({{"tags", *tags}});
+  const auto tags = tagged(call, keep);
+  if (!tags) return std::unexpected(tags.error());
+  return Json::object({{"tags", **tags}});
 }
 
 // "Step Functions Execution Status Change" on the default bus; large payloads are left out, as AWS leaves them.

@@ -76,6 +76,7 @@ class States final : public Service {
   Reply task_failure(const Call&);
   Reply task_heartbeat(const Call&);
   Json* tags_of(const std::string& arn, std::function<void()>& save);
+  std::expected<Json*, cloud::Error> tagged(const Call&, std::function<void()>& save);
   Reply tag(const Call&);
   Reply untag(const Call&);
   Reply list_tags(const Call&);
@@ -95,6 +96,7 @@ class States final : public Service {
   Reply update_map_run(const Call&);
 
   std::expected<Machine*, cloud::Error> find(const std::string& arn);
+  std::expected<Json, cloud::Error> find_execution(const std::string& arn);
   std::expected<Target, cloud::Error> target(const std::string& arn);
   const Version& publish_version(Machine& machine, const std::string& description);
   std::expected<Json, cloud::Error> check_routing(const Json& routing, std::string& machine);
@@ -117,5 +119,15 @@ class States final : public Service {
 bool is_name(std::string_view name);     // of a machine, an execution, an activity
 Json without_data(const Json& details);  // a history event's, without inputs, outputs and parameters
 std::unexpected<cloud::Error> bad_input(std::string message);
+std::unexpected<cloud::Error> invalid_arn(std::string_view arn);  // it names nothing, or something of another kind
+
+std::expected<Json, cloud::Error> execution_input(std::string_view text);
+
+// What a request for a page asks for: at most `limit` things, from the one on that the last page's token named.
+struct PageRequest {
+  std::size_t limit = 100;
+  std::string from;
+};
+std::expected<PageRequest, cloud::Error> page_request(const Json& input, std::size_t longest_token = 1024);
 
 }  // namespace snapward::services::states

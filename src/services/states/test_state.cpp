@@ -70,7 +70,10 @@ std::expected<void, cloud::Error> check_mock(const Json& in, const asl::State& s
   const bool composite = state.type == asl::StateType::parallel || state.type == asl::StateType::map;
   if (!mock) {
     if (composite)
-      return bad_input(fmt::format("State type '{}' is not supported when a mock is not specified", asl::type_name(state.type)));
+      return cloud::error("InvalidDefinition",
+                          "TestState API does not support Map or Parallel states. Supported state types include: [Task, Wait, Pass, "
+                          "Succeed, Fail, Choice]");
+    if (state.type == asl::StateType::task && !in.find("roleArn")) return bad_input("RoleArn must be specified when testing a Task state");
     return {};
   }
   if (in["revealSecrets"].bool_or(false)) return bad_input("TestState does not support RevealSecrets when a mock is specified.");
@@ -79,10 +82,10 @@ std::expected<void, cloud::Error> check_mock(const Json& in, const asl::State& s
   if (given && error) return bad_input("A test mock should have only one of the following fields: [result, errorOutput].");
   if (!given && !error) return bad_input("A test mock must have one of the following fields: [result, errorOutput].");
   if (state.type != asl::StateType::task && !composite)
-    return bad_input(fmt::format("State type '{}' does not accept a mock.", asl::type_name(state.type)));
+    return bad_input(fmt::format("State type '{}' is not supported when a mock is specified", asl::type_name(state.type)));
   if (!given) return {};
   auto parsed = Json::parse(given->string_or());
-  if (!parsed) return bad_input("Mocked result must be valid JSON: " + parsed.error().message);
+  if (!parsed) return bad_input("Mocked result must be valid JSON");
   if (state.type == asl::StateType::parallel) {
     if (!parsed->is_array()) return bad_input("Mocked result must be an array.");
     if (parsed->as_array().size() != state.branches.size())
@@ -97,7 +100,7 @@ std::expected<void, cloud::Error> check_mock(const Json& in, const asl::State& s
     return bad_input(fmt::format("The fieldValidationMode '{}' is not one of [STRICT, PRESENT, NONE].", mode));
   if (state.type == asl::StateType::task && mode != "NONE")
     if (const auto problem = engine::result_problem(state.resource, *parsed, mode == "STRICT"))
-      return bad_input("Mocked result schema validation error: " + *problem);
+      return bad_input("Mock result schema validation error: " + *problem);
   result = *std::move(parsed);
   return {};
 }
@@ -134,10 +137,7 @@ std::expected<Json, cloud::Error> check_context(const Json& in) {
 Task<Reply> States::test_state(Call call) {
   const Json& in = call.input;
   const auto definition = Json::parse(in["definition"].string_or());
-  if (!definition || !definition->is_object())
-    co_return cloud::error("InvalidDefinition",
-                           asl::describe({{"INVALID_JSON_DESCRIPTION",
-                                           definition ? "the definition must be a JSON object" : definition.error().message, "/"}}));
+  if (!definition) co_return cloud::error("InvalidDefinition", asl::describe(asl::compile_text(in["definition"].string_or()).diagnostics));
   std::string name(in["stateName"].string_or("StateToTest"));
   Json state = *definition;
   if (definition->find("States")) {
@@ -164,8 +164,8 @@ Task<Reply> States::test_state(Call call) {
   auto context = check_context(in);
   if (!context) co_return std::unexpected(context.error());
   const std::string text(in["input"].string_or("{}"));
-  const auto input = Json::parse(text);
-  if (!input) co_return cloud::error("InvalidExecutionInput", "Invalid State Machine Execution Input: '" + input.error().message + "'");
+  const auto input = execution_input(text);
+  if (!input) co_return std::unexpected(input.error());
   const auto variables = Json::parse(in["variables"].string_or("{}"));
   if (!variables || !variables->is_object()) co_return bad_input("The value provided in 'variables' must be a JSON object.");
 

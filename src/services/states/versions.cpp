@@ -63,19 +63,17 @@ Reply States::publish(const Call& call) {
 Reply States::list_versions(const Call& call) {
   const auto m = find(std::string(call.input["stateMachineArn"].string_or()));
   if (!m) return std::unexpected(m.error());
-  const auto from = page_position(call.input["nextToken"].string_or());
-  if (call.input.find("nextToken") && !from) return cloud::error("InvalidToken", "Invalid Token: 'Invalid token'");
-  const auto limit = page_size(call.input);
-  if (!limit) return std::unexpected(limit.error());
+  const auto page = page_request(call.input);
+  if (!page) return std::unexpected(page.error());
   std::vector<const Version*> found;
   for (const auto& [arn, v] : versions_)
     if (v.machine == (*m)->arn) found.push_back(&v);
   std::sort(found.begin(), found.end(), [](const Version* a, const Version* b) { return a->number > b->number; });  // newest first
-  const std::int64_t first = from ? std::strtoll(from->c_str(), nullptr, 10) : 0;
+  const std::int64_t first = std::strtoll(page->from.c_str(), nullptr, 10);
   Json::Array out;
   for (const Version* v : found) {
     if (first > 0 && v->number > first) continue;
-    if (out.size() == *limit)
+    if (out.size() == page->limit)
       return Json::object({{"stateMachineVersions", std::move(out)}, {"nextToken", page_token(std::to_string(v->number))}});
     out.push_back(Json::object({{"stateMachineVersionArn", v->arn}, {"creationDate", iso_millis(v->created)}}));
   }
@@ -84,7 +82,7 @@ Reply States::list_versions(const Call& call) {
 
 Reply States::remove_version(const Call& call) {
   const std::string arn(call.input["stateMachineVersionArn"].string_or());
-  if (!Arn::parse(arn)) return cloud::error("InvalidArn", fmt::format("Invalid Arn: 'Invalid ARN prefix: {}'", arn));
+  if (!Arn::parse(arn)) return invalid_arn(arn);
   std::string users;
   for (const auto& [alias_arn, alias] : aliases_)
     for (const Json& route : alias.routing.items())
@@ -111,39 +109,41 @@ void States::store(const Alias& a) {
 // One or two versions of one machine, weights that make 100.
 std::expected<Json, cloud::Error> States::check_routing(const Json& routing, std::string& machine) {
   const auto& routes = routing.items();
+  std::string arns, shown, weights;
+  std::int64_t sum = 0;
+  for (const Json& route : routes) {
+    const char* comma = arns.empty() ? "" : ", ";
+    const std::string_view arn = route["stateMachineVersionArn"].string_or();
+    const std::int64_t weight = route["weight"].integer_or(0);
+    arns += fmt::format("{}{}", comma, arn);
+    weights += fmt::format("{}{}", comma, weight);
+    shown += fmt::format("{}RoutingConfigurationListItem(stateMachineVersionArn={}, weight={})", comma, arn, weight);
+    sum += weight;
+  }
   if (routes.empty() || routes.size() > 2)
     return bad_input(fmt::format(
-        "1 validation error detected: Value '{}' at 'routingConfiguration' failed to satisfy constraint: Member must have length {}",
-        routing.dump(), routes.empty() ? "greater than or equal to 1" : "less than or equal to 2"));
-  std::int64_t sum = 0;
-  std::string arns;
-  bool all_versions = true;
+        "1 validation error detected: Value '[{}]' at 'routingConfiguration' failed to satisfy constraint: Member must have length {}",
+        shown, routes.empty() ? "greater than or equal to 1" : "less than or equal to 2"));
+  for (std::size_t i = 0; i < routes.size(); ++i)
+    if (const std::int64_t weight = routes[i]["weight"].integer_or(0); weight < 0 || weight > 100)
+      return bad_input(fmt::format(
+          "1 validation error detected: Value '{}' at 'routingConfiguration.{}.member.weight' failed to satisfy constraint: Member must "
+          "have value {}",
+          weight, i + 1, weight < 0 ? "greater than or equal to 0" : "less than or equal to 100"));
+  if (routes.size() == 2 && routes[0]["stateMachineVersionArn"] == routes[1]["stateMachineVersionArn"])
+    return bad_input(fmt::format("Routing configuration must contain distinct state machine version ARNs. Received: [{}]", arns));
+  if (sum != 100) return bad_input(fmt::format("Sum of routing configuration weights must equal 100. Received: [{}]", weights));
   for (const Json& route : routes) {
     const std::string arn(route["stateMachineVersionArn"].string_or());
-    const std::int64_t weight = route["weight"].integer_or(-1);
-    if (weight < 0 || weight > 100)
-      return bad_input(fmt::format(
-          "1 validation error detected: Value '{}' at 'routingConfiguration.member.weight' failed to satisfy constraint: Member must "
-          "have value {}",
-          weight, weight < 0 ? "greater than or equal to 0" : "less than or equal to 100"));
-    sum += weight;
-    arns += (arns.empty() ? "" : ", ") + arn;
     const auto v = versions_.find(arn);
-    all_versions = all_versions && v != versions_.end();
-    if (v == versions_.end()) continue;
+    if (v == versions_.end() && machines_.contains(arn))
+      return bad_input(fmt::format("Routing configuration must contain state machine version ARNs. Received: [{}]", arns));
+    if (v == versions_.end())
+      return cloud::error("ResourceNotFound", fmt::format("Request references a resource that does not exist: '{}'", arns));
     if (!machine.empty() && machine != v->second.machine)
       return bad_input("All state machine version ARNs in the routing configuration must be of one state machine.");
     machine = v->second.machine;
   }
-  if (!all_versions) {
-    for (const Json& route : routes)
-      if (machines_.contains(route["stateMachineVersionArn"].string_or()))
-        return bad_input(fmt::format("Routing configuration must contain state machine version ARNs. Received: [{}]", arns));
-    return cloud::error("ResourceNotFound", fmt::format("Request references a resource that does not exist: '{}'", arns));
-  }
-  if (routes.size() == 2 && routes[0]["stateMachineVersionArn"] == routes[1]["stateMachineVersionArn"])
-    return bad_input(fmt::format("Routing configuration must contain distinct state machine version ARNs. Received: [{}]", arns));
-  if (sum != 100) return bad_input(fmt::format("Sum of routing configuration weights must equal 100. Received: {}", routing.dump()));
   return routing;
 }
 
@@ -214,18 +214,16 @@ Reply States::describe_alias(const Call& call) {
 Reply States::list_aliases(const Call& call) {
   const auto t = target(std::string(call.input["stateMachineArn"].string_or()));
   if (!t) return std::unexpected(t.error());
-  const auto from = page_position(call.input["nextToken"].string_or());
-  if (call.input.find("nextToken") && !from) return cloud::error("InvalidToken", "Invalid Token: 'Invalid token'");
-  const auto limit = page_size(call.input);
-  if (!limit) return std::unexpected(limit.error());
+  const auto page = page_request(call.input);
+  if (!page) return std::unexpected(page.error());
   Json::Array out;
-  for (auto a = aliases_.lower_bound(from.value_or(t->machine->arn + ':')); a != aliases_.end() && a->second.machine == t->machine->arn;
-       ++a) {
+  for (auto a = aliases_.lower_bound(page->from.empty() ? t->machine->arn + ':' : page->from);
+       a != aliases_.end() && a->second.machine == t->machine->arn; ++a) {
     const bool routes_there =
         !t->version || std::any_of(a->second.routing.items().begin(), a->second.routing.items().end(),
                                    [&](const Json& route) { return route["stateMachineVersionArn"].string_or() == t->version->arn; });
     if (!routes_there) continue;
-    if (out.size() == *limit) return Json::object({{"stateMachineAliases", std::move(out)}, {"nextToken", page_token(a->first)}});
+    if (out.size() == page->limit) return Json::object({{"stateMachineAliases", std::move(out)}, {"nextToken", page_token(a->first)}});
     out.push_back(Json::object({{"stateMachineAliasArn", a->first}, {"creationDate", iso_millis(a->second.created)}}));
   }
   return Json::object({{"stateMachineAliases", std::move(out)}});
@@ -233,9 +231,8 @@ Reply States::list_aliases(const Call& call) {
 
 Reply States::remove_alias(const Call& call) {
   const std::string arn(call.input["stateMachineAliasArn"].string_or());
-  if (!aliases_.erase(arn))
-    return cloud::error("ResourceNotFound", fmt::format("Request references a resource that does not exist: '{}'", arn));
-  drop("aliases", arn);
+  if (!Arn::parse(arn)) return invalid_arn(arn);
+  if (aliases_.erase(arn)) drop("aliases", arn);  // deleting it again is no mistake
   return Json(Json::Object{});
 }
 

@@ -1,8 +1,8 @@
-#include "events/pattern_reader.hpp"
+#include "base/jackson.hpp"
 
 #include <fmt/format.h>
 
-namespace snapward::events {
+namespace snapward {
 
 namespace {
 
@@ -72,7 +72,7 @@ std::string excerpt(std::string_view text) {
 
 }  // namespace
 
-std::string PatternReader::place(std::size_t at, bool behind) const {
+std::string JacksonReader::place(std::size_t at, bool behind) const {
   std::size_t line = 1, begin = 0;
   for (std::size_t i = 0; i < at; ++i)
     if (text_[i] == '\n' || (text_[i] == '\r' && (i + 1 >= text_.size() || text_[i + 1] != '\n'))) ++line, begin = i + 1;
@@ -80,9 +80,11 @@ std::string PatternReader::place(std::size_t at, bool behind) const {
   return fmt::format("[Source: (String){}; line: {}, column: {}]", excerpt(text_), line, column);
 }
 
-void PatternReader::fail(std::string_view message) const { throw Failure{fmt::format("{}\n at {}", message, place(at_, true))}; }
+void JacksonReader::fail(std::string_view message) const {
+  throw Failure{fmt::format("{}\n at {}", message, place(at_, true)), message.starts_with("Unexpected end-of-input")};
+}
 
-void PatternReader::unexpected(char32_t c, std::string_view comment) const {
+void JacksonReader::unexpected(char32_t c, std::string_view comment) const {
   std::string shown;
   if (c < 0x20 || c == 0x7f)
     shown = fmt::format("(CTRL-CHAR, code {})", static_cast<unsigned>(c));
@@ -94,18 +96,18 @@ void PatternReader::unexpected(char32_t c, std::string_view comment) const {
   fail(fmt::format("Unexpected character ({}){}{}", shown, comment.starts_with(" ") ? "" : ": ", comment));
 }
 
-void PatternReader::out_of_input() const {
+void JacksonReader::out_of_input() const {
   const Open& open = open_.back();
   fail(fmt::format("Unexpected end-of-input: expected close marker for {} (start marker at {})", open.object ? "Object" : "Array",
                    place(open.at, false)));
 }
 
-void PatternReader::blanks() {
+void JacksonReader::blanks() {
   while (more() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) ++at_;
 }
 
 // The code point that begins with this byte, already read.
-char32_t PatternReader::read_character(char first) {
+char32_t JacksonReader::read_character(char first) {
   const auto u = static_cast<unsigned char>(first);
   if (u < 0xc0) return u;
   const int rest = u >= 0xf0 ? 3 : u >= 0xe0 ? 2 : 1;
@@ -114,7 +116,7 @@ char32_t PatternReader::read_character(char first) {
   return out;
 }
 
-PatternReader::Token PatternReader::close(char c) {
+JacksonReader::Token JacksonReader::close(char c) {
   const bool object = c == '}';
   if (open_.empty())
     fail(fmt::format("Unexpected close marker '{}': expected '{}' (for root starting at [Source: (String){}; line: 1, column: 0])", c,
@@ -126,7 +128,7 @@ PatternReader::Token PatternReader::close(char c) {
   return object ? Token::object_end : Token::array_end;
 }
 
-PatternReader::Token PatternReader::next() {
+JacksonReader::Token JacksonReader::next() {
   if (pending_) {
     pending_ = false;
     token_text_ = std::move(pending_text_);
@@ -175,7 +177,7 @@ PatternReader::Token PatternReader::next() {
   return token_ = Token::name;
 }
 
-PatternReader::Token PatternReader::start_value(char c) {
+JacksonReader::Token JacksonReader::start_value(char c) {
   token_text_.clear();
   switch (c) {
     case '"':
@@ -199,7 +201,7 @@ PatternReader::Token PatternReader::start_value(char c) {
   unexpected(read_character(c), kExpectedValue);
 }
 
-void PatternReader::read_number(char first) {
+void JacksonReader::read_number(char first) {
   token_text_.push_back(first);
   // What is not a digit where one must be is named, and stays unread.
   const auto digits = [&](std::string_view comment) {
@@ -230,7 +232,7 @@ void PatternReader::read_number(char first) {
   }
 }
 
-void PatternReader::read_literal(char first) {
+void JacksonReader::read_literal(char first) {
   token_text_.push_back(first);
   while (more() && word_part(text_[at_])) token_text_.push_back(text_[at_++]);
   if (token_text_ != "true" && token_text_ != "false" && token_text_ != "null")
@@ -238,7 +240,7 @@ void PatternReader::read_literal(char first) {
                      token_text_));
 }
 
-void PatternReader::finish_string() {
+void JacksonReader::finish_string() {
   unfinished_ = false;
   token_text_.clear();
   for (;;) {
@@ -293,12 +295,12 @@ void PatternReader::finish_string() {
   }
 }
 
-const std::string& PatternReader::text() {
+const std::string& JacksonReader::text() {
   if (unfinished_) finish_string();
   return token_text_;
 }
 
-Json PatternReader::value() {
+Json JacksonReader::value() {
   switch (token_) {
     case Token::string:
       return Json(text());
@@ -311,4 +313,22 @@ Json PatternReader::value() {
   }
 }
 
-}  // namespace snapward::events
+std::optional<JacksonError> jackson_error(std::string_view text) {
+  if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) {
+    const std::string message = fmt::format("No content to map due to end-of-input\n at [Source: (String){}; line: 1, column: {}]",
+                                            excerpt(text), text.empty() ? 0 : utf16_units(text) + 1);
+    return JacksonError{message, "com.fasterxml.jackson.databind.exc.MismatchedInputException: " + message};
+  }
+  JacksonReader reader(text);
+  try {
+    while (reader.next() != JacksonReader::Token::end) reader.text();
+  } catch (const JacksonReader::Failure& failure) {
+    const char* name = failure.end_of_input ? "io.JsonEOFException" : "JsonParseException";
+    return JacksonError{failure.message, fmt::format("com.fasterxml.jackson.core.{}: {}", name, failure.message)};
+  }
+  // What follows a whole value, and what only Json::parse refuses (its depth).
+  if (const auto json = Json::parse(text); !json) return JacksonError{json.error().message, json.error().message};
+  return std::nullopt;
+}
+
+}  // namespace snapward

@@ -1,28 +1,31 @@
-// Reads the JSON text of an event pattern token by token, with the places and words of the parser that EventBridge uses (Jackson's
-// streaming reader): a mistake is reported where that parser stands when it is noticed. Private to events/pattern.cpp.
+// Reads JSON text token by token, with the places and words of the parser that AWS's services use (Jackson's streaming reader): a
+// mistake is reported where that parser stands when it is noticed. Slower than Json::parse, which decides what is JSON; this one
+// tells what is wrong as AWS would, and reads event patterns, whose grammar is checked on the way. Pure.
 //
 // Where it stands: behind the last character read. Behind a name it has read on to the first character of the value (all of it, when
 // that is a number or a literal); a string is read to its end only when its text is asked for or the next token is.
 #pragma once
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/json.hpp"
 
-namespace snapward::events {
+namespace snapward {
 
-class PatternReader {
+class JacksonReader {
  public:
   enum class Token { object_start, object_end, array_start, array_end, name, string, number, boolean, null, end };
 
-  // Thrown inside events/pattern.cpp only, and caught there. Ends with " at [Source: …]" where Jackson's message does.
+  // Thrown by what reads, and caught in the file that does. Ends with " at [Source: …]" where Jackson's message does.
   struct Failure {
     std::string message;
+    bool end_of_input = false;  // the text ends too early: an exception of another class there
   };
 
   // text must outlive the reader, which can be copied to look ahead.
-  explicit PatternReader(std::string_view text) : text_(text) {}
+  explicit JacksonReader(std::string_view text) : text_(text) {}
 
   Token next();
   [[nodiscard]] Token token() const { return token_; }
@@ -61,4 +64,11 @@ class PatternReader {
   std::string pending_text_, token_text_;
 };
 
-}  // namespace snapward::events
+// What Jackson says of a text that is not JSON, without and with the name of its exception ("com.fasterxml.jackson.core.…: …");
+// nothing when the text is JSON.
+struct JacksonError {
+  std::string message, exception;
+};
+std::optional<JacksonError> jackson_error(std::string_view text);
+
+}  // namespace snapward
