@@ -72,16 +72,22 @@ std::string excerpt(std::string_view text) {
 
 }  // namespace
 
-std::string JacksonReader::place(std::size_t at, bool behind) const {
+std::pair<std::size_t, std::size_t> JacksonReader::position(std::size_t at, bool behind) const {
   std::size_t line = 1, begin = 0;
   for (std::size_t i = 0; i < at; ++i)
     if (text_[i] == '\n' || (text_[i] == '\r' && (i + 1 >= text_.size() || text_[i + 1] != '\n'))) ++line, begin = i + 1;
-  const std::size_t column = text_.empty() && behind ? 0 : utf16_units(text_.substr(begin, at - begin)) + 1;
+  return {line, text_.empty() && behind ? 0 : utf16_units(text_.substr(begin, at - begin)) + 1};
+}
+
+std::string JacksonReader::place(std::size_t at, bool behind) const {
+  const auto [line, column] = position(at, behind);
   return fmt::format("[Source: (String){}; line: {}, column: {}]", excerpt(text_), line, column);
 }
 
 void JacksonReader::fail(std::string_view message) const {
-  throw Failure{fmt::format("{}\n at {}", message, place(at_, true)), message.starts_with("Unexpected end-of-input")};
+  const auto [line, column] = position(at_, true);
+  throw Failure{fmt::format("{}\n at {}", message, place(at_, true)), message.starts_with("Unexpected end-of-input"),
+                std::string(message.substr(0, message.find(" (start marker"))), line, column};
 }
 
 void JacksonReader::unexpected(char32_t c, std::string_view comment) const {
@@ -317,17 +323,18 @@ std::optional<JacksonError> jackson_error(std::string_view text) {
   if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) {
     const std::string message = fmt::format("No content to map due to end-of-input\n at [Source: (String){}; line: 1, column: {}]",
                                             excerpt(text), text.empty() ? 0 : utf16_units(text) + 1);
-    return JacksonError{message, "com.fasterxml.jackson.databind.exc.MismatchedInputException: " + message};
+    return JacksonError{message, "com.fasterxml.jackson.databind.exc.MismatchedInputException: " + message, "The text is empty", 1, 1};
   }
   JacksonReader reader(text);
   try {
     while (reader.next() != JacksonReader::Token::end) reader.text();
   } catch (const JacksonReader::Failure& failure) {
     const char* name = failure.end_of_input ? "io.JsonEOFException" : "JsonParseException";
-    return JacksonError{failure.message, fmt::format("com.fasterxml.jackson.core.{}: {}", name, failure.message)};
+    return JacksonError{failure.message, fmt::format("com.fasterxml.jackson.core.{}: {}", name, failure.message), failure.what,
+                        failure.line, failure.column};
   }
   // What follows a whole value, and what only Json::parse refuses (its depth).
-  if (const auto json = Json::parse(text); !json) return JacksonError{json.error().message, json.error().message};
+  if (const auto json = Json::parse(text); !json) return JacksonError{json.error().message, json.error().message, json.error().message};
   return std::nullopt;
 }
 

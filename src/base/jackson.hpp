@@ -22,6 +22,8 @@ class JacksonReader {
   struct Failure {
     std::string message;
     bool end_of_input = false;  // the text ends too early: an exception of another class there
+    std::string what = {};      // without the place, which is
+    std::size_t line = 0, column = 0;
   };
 
   // text must outlive the reader, which can be copied to look ahead.
@@ -52,6 +54,8 @@ class JacksonReader {
   [[noreturn]] void unexpected(char32_t c, std::string_view comment) const;
   [[noreturn]] void out_of_input() const;
   char32_t read_character(char first);
+  // {line, column}
+  [[nodiscard]] std::pair<std::size_t, std::size_t> position(std::size_t at, bool behind) const;
   [[nodiscard]] std::string place(std::size_t at, bool behind) const;
 
   std::string_view text_;
@@ -64,10 +68,12 @@ class JacksonReader {
   std::string pending_text_, token_text_;
 };
 
-// What Jackson says of a text that is not JSON, without and with the name of its exception ("com.fasterxml.jackson.core.…: …");
-// nothing when the text is JSON.
+// What Jackson says of a text that is not JSON, without and with the name of its exception ("com.fasterxml.jackson.core.…: …"), and for
+// people: what is wrong, and where. Nothing when the text is JSON.
 struct JacksonError {
   std::string message, exception;
+  std::string what;
+  std::size_t line = 0, column = 0;  // 0: not known
 };
 std::optional<JacksonError> jackson_error(std::string_view text);
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <boost/crc.hpp>
 #include <map>
+#include <set>
 
 #include "base/arn.hpp"
 #include "base/text.hpp"
@@ -271,6 +272,46 @@ std::expected<Json, asl::Failure> sync_outcome(const asl::Resource& resource, co
       .set("StopDate", millis(record["stopDate"]));
   if (good) return Json(std::move(out));
   return std::unexpected(asl::Failure{asl::errors::kTaskFailed, Json(std::move(out)).dump()});
+}
+
+namespace {
+
+// Fields that a Task's operation does not take, in these states and in those inside of them.
+void check_parameters(const Json& states, const std::string& at, std::vector<asl::Diagnostic>& found) {
+  static const std::set<std::string_view> kOptimized = {"dynamodb", "events", "lambda", "sns", "sqs", "states"};
+  if (!states.is_object()) return;
+  for (const auto& [name, state] : states.as_object()) {
+    const std::string here = fmt::format("{}/States/{}", at, name);
+    const auto& branches = state["Branches"].items();
+    for (std::size_t i = 0; i < branches.size(); ++i)
+      check_parameters(branches[i]["States"], fmt::format("{}/Branches/{}", here, i), found);
+    for (const char* processor : {"ItemProcessor", "Iterator"}) check_parameters(state[processor]["States"], here + '/' + processor, found);
+    if (state["Type"].string_or() != "Task") continue;
+    const auto resource = asl::Resource::parse(std::string(state["Resource"].string_or()));
+    if (!resource || resource->kind != asl::Resource::Kind::service || !kOptimized.contains(resource->type)) continue;
+    const wire::Service* model = wire::find_service(resource->type);
+    const wire::Operation* operation = model ? model->find(action_of(*resource)) : nullptr;
+    if (!operation || !operation->input) continue;
+    for (const char* field : {"Parameters", "Arguments"}) {
+      if (!state[field].is_object()) continue;
+      for (const auto& [key, value] : state[field].as_object()) {
+        const std::string parameter = key.ends_with(".$") ? key.substr(0, key.size() - 2) : key;
+        const auto& members = operation->input->members;
+        if (std::none_of(members.begin(), members.end(), [&](const wire::Member& m) { return capitalised(m.name) == parameter; }))
+          found.push_back({"SCHEMA_VALIDATION_FAILED", fmt::format("The field '{}' is not supported by Step Functions", parameter),
+                           here + '/' + field});
+      }
+    }
+  }
+}
+
+}  // namespace
+
+asl::Compiled compile(std::string_view definition, bool express) {
+  asl::Compiled out = asl::compile_text(definition, express);
+  if (const auto json = Json::parse(definition)) check_parameters((*json)["States"], "", out.diagnostics);
+  if (!out.diagnostics.empty()) out.machine = nullptr;
+  return out;
 }
 
 std::optional<std::string> result_problem(const asl::Resource& resource, const Json& result, bool whole) {

@@ -24,6 +24,10 @@ std::expected<Json, asl::Failure> outcome_of(const asl::Resource& resource, cons
 // What a .sync or .sync:2 task gives once the execution it started is over; record as Executions::find() gives it.
 std::expected<Json, asl::Failure> sync_outcome(const asl::Resource& resource, const Json& record);
 
+// asl::compile_text, and what the API models say of the parameters that a definition writes for the optimized integrations: a field
+// that the operation does not take is one more diagnostic.
+asl::Compiled compile(std::string_view definition, bool express);
+
 // Why a mocked result cannot be what the integration's operation answers by its API model, or nothing: members named and typed as the
 // model says, and, when `whole`, those it requires. Results of functions, of other jobs and of token holders may be anything.
 std::optional<std::string> result_problem(const asl::Resource& resource, const Json& result, bool whole);

@@ -161,6 +161,13 @@ TEST_F(StatesTest, SaysWhatIsWrongWithARequest) {
       "TagResource", R"x({"resourceArn":"ARN","tags":[{"key":"","value":""}]})x",
       "ValidationException: 1 validation error detected: Value '' at 'tags.1.member.key' failed to satisfy constraint: Member must have "
       "length greater than or equal to 1");
+  const std::string unknown =
+      R"x({"StartAt":"A","States":{"A":{"Type":"Parallel","End":true,"Branches":[{"StartAt":"B","States":{"B":{"Type":"Task","End":true,
+      "Resource":"arn:aws:states:::sqs:sendMessage","Parameters":{"QueueUrl.$":"$.q","MessageBody":"m","Delay":1}}}}]}}})x";
+  refused("UpdateStateMachine", R"x({"stateMachineArn":"ARN","definition":)x" + Json(unknown).dump() + "}",
+          "InvalidDefinition: Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: The field 'Delay' is not supported by Step "
+          "Functions "
+          "at /States/A/Branches/0/States/B/Parameters'");
   refused("StartExecution", R"x({"stateMachineArn":"ARN","input":"{"})x",
           "InvalidExecutionInput: Invalid State Machine Execution Input: 'com.fasterxml.jackson.core.io.JsonEOFException: Unexpected "
           "end-of-input: expected close marker for Object (start marker at [Source: (String)\"{\"; line: 1, column: 1])\n at [Source: "

@@ -7,6 +7,7 @@
 #include "base/arn.hpp"
 #include "base/jackson.hpp"
 #include "base/text.hpp"
+#include "engine/integrations.hpp"
 
 namespace snapward::services::states {
 
@@ -334,7 +335,7 @@ Reply States::create(const Call& call) {
                     type));
   const bool publish = in["publish"].bool_or(false);
   if (!publish && in.find("versionDescription")) return bad_input("Version description can only be set when publish is true");
-  const auto compiled = asl::compile_text(text, type == "EXPRESS");
+  const auto compiled = engine::compile(text, type == "EXPRESS");
   if (!compiled.machine) return cloud::error("InvalidDefinition", asl::describe(compiled.diagnostics));
   const std::string arn = fmt::format("arn:aws:states:{}:{}:stateMachine:{}", call.region, env_.account, name);
   if (const auto known = machines_.find(arn); known != machines_.end()) {
@@ -382,7 +383,7 @@ Reply States::update(const Call& call) {
     if (const auto good = check_role(role->string_or()); !good) return std::unexpected(good.error());
   bool differs = false;
   if (const Json* text = in.find("definition")) {
-    const auto compiled = asl::compile_text(text->string_or(), (*m)->express());
+    const auto compiled = engine::compile(text->string_or(), (*m)->express());
     if (!compiled.machine) return cloud::error("InvalidDefinition", asl::describe(compiled.diagnostics));
     differs = (*m)->definition != text->string_or();
     (*m)->definition = text->string_or();
@@ -494,7 +495,7 @@ Reply States::remove(const Call& call) {
 }
 
 Reply States::validate(const Call& call) {
-  const auto compiled = asl::compile_text(call.input["definition"].string_or(), call.input["type"].string_or() == "EXPRESS");
+  const auto compiled = engine::compile(call.input["definition"].string_or(), call.input["type"].string_or() == "EXPRESS");
   const std::int64_t max = call.input["maxResults"].integer_or(0);
   Json::Array out;
   for (const auto& d : compiled.diagnostics) {
