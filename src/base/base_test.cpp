@@ -5,6 +5,7 @@
 #include "base/task.hpp"
 #include "base/text.hpp"
 #include "base/time.hpp"
+#include "base/utf8.hpp"
 
 namespace snapward {
 namespace {
@@ -125,6 +126,25 @@ TEST(Text, KnowsUtf8FromWhatIsNot) {
   for (const char* bad :
        {"\xc1\x92", "\xe0\x80\x80", "\xf0\x80\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80", "\xc3", "\x80"})
     EXPECT_FALSE(is_utf8(bad));
+}
+
+// As java.lang.String reads bytes.
+TEST(Text, WhatIsNotUtf8IsReplaced) {
+  const std::string r = "\xef\xbf\xbd";
+  for (const auto& [bytes, text] : {std::pair<std::string, std::string>{"plain é", "plain é"},
+                                    {"\xff", r},
+                                    {"a\xc3(", "a" + r + "("},
+                                    {"\xe2\x82", r},
+                                    {"\xe2\x28\xa1", r + "(" + r},
+                                    {"\xf0\x9f\x98", r},
+                                    {"\xed\xa0\x80", r + r + r},
+                                    {"\xc0\xaf", r + r}}) {
+    EXPECT_EQ(utf8_of(bytes), text);
+    EXPECT_TRUE(is_utf8(utf8_of(bytes)));
+  }
+  const Json good = *Json::parse(R"({"a":["long enough to be a node",1]})");
+  EXPECT_TRUE(readable(good).identical(good));
+  EXPECT_EQ(readable(Json::object({{"\xff", Json::array({"\x80x", 1})}})).dump(), "{\"" + r + "\":[\"" + r + "x\",1]}");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <simdjson.h>
 
 #include <algorithm>
 #include <array>
@@ -170,22 +171,7 @@ std::optional<std::string> digest_hex(std::string_view algorithm, std::string_vi
   return hex_encode(digest(md, bytes));
 }
 
-bool is_utf8(std::string_view s) {
-  for (std::size_t i = 0; i < s.size();) {
-    const auto c = static_cast<unsigned char>(s[i]);
-    const std::size_t n = c < 0x80 ? 1 : (c >> 5) == 6 ? 2 : (c >> 4) == 14 ? 3 : (c >> 3) == 30 ? 4 : 0;
-    if (n == 0 || i + n > s.size()) return false;
-    for (std::size_t k = 1; k < n; ++k)
-      if ((static_cast<unsigned char>(s[i + k]) & 0xC0) != 0x80) return false;
-    // Not longer than need be, no surrogates, nothing beyond U+10FFFF.
-    const auto second = static_cast<unsigned char>(n > 1 ? s[i + 1] : 0);
-    if (c == 0xC0 || c == 0xC1 || (c == 0xE0 && second < 0xA0) || (c == 0xED && second >= 0xA0) || (c == 0xF0 && second < 0x90) ||
-        (c == 0xF4 && second >= 0x90) || c > 0xF4)
-      return false;
-    i += n;
-  }
-  return true;
-}
+bool is_utf8(std::string_view s) { return simdjson::validate_utf8(s); }
 
 std::size_t utf8_length(std::string_view s) {
   return static_cast<std::size_t>(std::count_if(s.begin(), s.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));

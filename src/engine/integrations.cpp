@@ -167,6 +167,20 @@ std::string trace_of(const std::string& request_id) {
   return fmt::format("root=1-{}-{};sampled=0", digest.substr(0, 8), digest.substr(8, 24));
 }
 
+// Whether the SDK for Java 2 has an exception of its own for a service's error. What its API model does not name has the service's:
+// all of EC2's, most of S3's.
+bool has_exception(std::string_view prefix, std::string_view code) {
+  static const std::set<std::string_view> kS3 = {
+      "BucketAlreadyExists",   "BucketAlreadyOwnedByYou",        "InvalidObjectState", "NoSuchBucket", "NoSuchKey", "NoSuchUpload",
+      "ObjectNotInActiveTier", "ObjectAlreadyInActiveTierError", "InvalidRequest",     "TooManyParts"};
+  if (prefix == "Ec2") return false;
+  if (prefix == "S3") return kS3.contains(code);
+  if (code == "ValidationException") return prefix == "Sfn" || prefix == "Scheduler" || prefix == "Rbin";
+  static const std::set<std::string_view> kOfAll = {"AccessDenied",   "AccessDeniedException", "UnrecognizedClientException",
+                                                    "NotImplemented", "InternalFailure",       "ServiceUnavailable"};
+  return !kOfAll.contains(code);
+}
+
 // Optimized integrations are made with the SDK for Java 1, aws-sdk:* ones with 2: they word errors differently.
 asl::Failure failure_of(const asl::Resource& resource, const cloud::Error& e, const TaskContext& context) {
   if (resource.type == "http") return {e.code, e.message};
@@ -175,11 +189,11 @@ asl::Failure failure_of(const asl::Resource& resource, const cloud::Error& e, co
   const std::string prefix = lambda ? "Lambda" : error_prefix(resource);
   const auto exception = [&](const std::string& code) { return code.ends_with("Exception") ? code : code + "Exception"; };
   if (sdk) {
-    // EC2 models no exceptions of its own: the SDK has one for all.
-    // What the API model names no exception for has the service's own: all of EC2's, some services' ValidationException.
-    const bool modelled = prefix != "Ec2" && !((prefix == "DynamoDb" || prefix == "SecretsManager") && e.code == "ValidationException");
-    const std::string name = fmt::format("{}.{}", prefix, modelled ? exception(e.code) : prefix + "Exception");
-    return {name, fmt::format("{} (Service: {}, Status Code: {}, Request ID: {})", e.message, prefix, e.status, context.request_id)};
+    const std::string name = fmt::format("{}.{}", prefix, has_exception(prefix, e.code) ? exception(e.code) : prefix + "Exception");
+    const std::string more =
+        prefix == "S3" ? ", Extended Request ID: " + base64_encode(sha256(context.request_id) + sha256(context.request_id + '+')) : "";
+    return {name,
+            fmt::format("{} (Service: {}, Status Code: {}, Request ID: {}{})", e.message, prefix, e.status, context.request_id, more)};
   }
   static const std::map<std::string, std::string> kServices = {{"Lambda", "AWSLambda"},
                                                                {"SNS", "AmazonSNS"},
@@ -232,15 +246,19 @@ std::expected<Json, asl::Failure> outcome_of(const asl::Resource& resource, cons
     return std::unexpected(
         asl::Failure{asl::errors::kRuntime, "The function returned something that is not JSON: " + parsed.error().message});
   if (direct) return *parsed;
-  return with_metadata(Json::object({{"ExecutedVersion", (*reply)["ExecutedVersion"].string_or("$LATEST")},
-                                     {"Payload", *parsed},
-                                     {"StatusCode", (*reply)["StatusCode"].integer_or(200)}}),
-                       "application/json", context,
-                       // Developer Guide, "Invoke an AWS Lambda function with Step Functions"
-                       {{"Connection", "keep-alive"},
-                        {"X-Amz-Executed-Version", std::string((*reply)["ExecutedVersion"].string_or("$LATEST"))},
+  // Developer Guide, "Invoke an AWS Lambda function with Step Functions"
+  const std::string executed((*reply)["ExecutedVersion"].string_or("$LATEST"));
+  HeaderList headers = {{"Connection", "keep-alive"},
+                        {"X-Amz-Executed-Version", executed},
                         {"x-amzn-Remapped-Content-Length", "0"},
-                        {"X-Amzn-Trace-Id", trace_of(context.request_id)}});
+                        {"X-Amzn-Trace-Id", trace_of(context.request_id)}};
+  Json::Object out{{"ExecutedVersion", executed}};
+  if (const Json* log = reply->find("LogResult")) {
+    headers.emplace_back("X-Amz-Log-Result", log->string_or());
+    out.set("LogResult", *log);
+  }
+  out.set("Payload", *parsed).set("StatusCode", (*reply)["StatusCode"].integer_or(200));
+  return with_metadata(Json(std::move(out)), "application/json", context, headers);
 }
 
 std::expected<Json, asl::Failure> sync_outcome(const asl::Resource& resource, const Json& record) {

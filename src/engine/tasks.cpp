@@ -1,6 +1,7 @@
 #include <fmt/chrono.h>
 
 #include "base/crash_point.hpp"
+#include "base/utf8.hpp"
 #include "engine/integrations.hpp"
 #include "engine/live.hpp"
 
@@ -14,13 +15,14 @@ std::string http_date(Instant at) { return fmt::format("{:%a, %d %b %Y %H:%M:%S}
 void Executions::answered(const std::string& arn, std::int64_t task, std::expected<Json, asl::Failure> outcome, bool submitted) {
   const auto found = live_.find(arn);
   if (found == live_.end() || !found->second->tasks.contains(task)) return;
+  if (outcome) outcome = readable(*outcome);  // an object's or a page's bytes may be anything; what is journaled is JSON
   if (submitted && outcome) return feed(arn, asl::Input::about(asl::Input::Kind::task_submitted, task, *std::move(outcome)));
   tokens_.erase(found->second->tasks.at(task).token);
   found->second->tasks.erase(task);
   if (outcome)
     feed(arn, asl::Input::about(asl::Input::Kind::task_succeeded, task, *std::move(outcome)));
   else
-    feed(arn, asl::Input::failure(asl::Input::Kind::task_failed, task, outcome.error().error, outcome.error().cause));
+    feed(arn, asl::Input::failure(asl::Input::Kind::task_failed, task, utf8_of(outcome.error().error), utf8_of(outcome.error().cause)));
 }
 
 // Tasks are done in the name of the machine's role, or of the one that Credentials name.

@@ -1,7 +1,9 @@
 #include "services/local_cloud.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include "base/utf8.hpp"
 #include "services/dynamodb/dynamodb.hpp"
 #include "services/iam/iam.hpp"
 #include "services/permissions.hpp"
@@ -13,6 +15,7 @@
 #include "services/sns/sns.hpp"
 #include "services/sqs/sqs.hpp"
 #include "services/sts/sts.hpp"
+#include "wire/model.hpp"
 
 namespace snapward::services {
 
@@ -73,7 +76,7 @@ void LocalCloud::restore() {
 
 void LocalCloud::log_function(const std::string& region, const std::string& group, const std::string& stream, const std::string& line) {
   logs_->ensure_group(region, group);
-  logs_->write(region, group, stream, line);
+  logs_->write(region, group, stream, utf8_of(line));
 }
 
 std::string LocalCloud::metrics() const {
@@ -94,12 +97,36 @@ std::string LocalCloud::metrics() const {
   return m.text();
 }
 
+namespace {
+
+// What an operation requires and was not given, as the services say it whose requests are validated by their model.
+std::optional<cloud::Error> missing_member(const Call& call) {
+  if (call.service != "states" && call.service != "events" && call.service != "dynamodb") return std::nullopt;
+  const wire::Service* model = wire::find_service(call.service);
+  const wire::Operation* operation = model ? model->find(call.operation) : nullptr;
+  if (!operation || !operation->input) return std::nullopt;
+  std::vector<std::string> problems;
+  for (const wire::Member& m : operation->input->members) {
+    if (!m.required || !call.input[m.name].is_null()) continue;
+    std::string shown = m.name;
+    shown[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(shown[0])));
+    problems.push_back(fmt::format("Value null at '{}' failed to satisfy constraint: Member must not be null", shown));
+  }
+  if (problems.empty()) return std::nullopt;
+  return cloud::error("ValidationException", fmt::format("{} validation error{} detected: {}", problems.size(),
+                                                         problems.size() > 1 ? "s" : "", fmt::join(problems, "; ")))
+      .error();
+}
+
+}  // namespace
+
 Task<Reply> LocalCloud::call(Call call) {
   const auto service = services_.find(call.service);
   if (service == services_.end())
     co_return cloud::error("NotImplemented", fmt::format("Snapward's local cloud has no service '{}'.", call.service), 501);
   if (!is_region(call.region))
     co_return cloud::error("UnrecognizedClientException", fmt::format("The region '{}' does not exist.", call.region), 400);
+  if (auto missing = missing_member(call); missing) co_return std::unexpected(*std::move(missing));
   if (elsewhere_ && !env_.here(call.service, call.region)) co_return co_await elsewhere_->call(std::move(call));
   if (env_.permitted && !call.caller.service.empty())
     if (auto may = env_.permitted(call); !may) co_return std::unexpected(std::move(may.error()));

@@ -438,6 +438,22 @@ TEST_F(StatesTest, ParametersMustFitTheApi) {
   EXPECT_EQ(w.must("s3", "GetObject", R"({"Bucket":"bucket","Key":"k"})")["Body"].string_or(), R"({"a":[1]})");
 }
 
+// An object's bytes may be anything; an execution that reads them is journaled and read again as JSON.
+TEST_F(StatesTest, BytesThatAreNoTextAreReadAsJavaReadsThem) {
+  w.must("s3", "CreateBucket", R"x({"Bucket":"bytes"})x");
+  w.must("s3", "PutObject", Json::object({{"Bucket", "bytes"}, {"Key", "k"}, {"Body", std::string("a\xff\xfe\0z", 5)}}));
+  const Json e = start(machine("M", R"x({"StartAt":"A","States":{"A":{"Type":"Task","Resource":"arn:aws:states:::aws-sdk:s3:getObject",
+      "Parameters":{"Bucket":"bytes","Key":"k"},"ResultSelector":{"body.$":"$.Body"},"Next":"B"},"B":{"Type":"Wait","Seconds":1000,"End":true}}})x"));
+  w.world->loop.settle();
+  w.restart();
+  EXPECT_EQ(describe(e)["status"].string_or(), "RUNNING");
+  w.advance(std::chrono::seconds(1001));
+  EXPECT_EQ(describe(e)["output"].string_or(), "{\"body\":\"a\xef\xbf\xbd\xef\xbf\xbd\\u0000z\"}");
+  EXPECT_EQ(types(e),
+            "ExecutionStarted TaskStateEntered TaskScheduled TaskStarted TaskSucceeded TaskStateExited WaitStateEntered WaitStateExited "
+            "ExecutionSucceeded ");
+}
+
 TEST_F(StatesTest, SaysWhichVariablesAStateReads) {
   const std::string arn = machine(
       "M",

@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "base/time.hpp"
+#include "base/utf8.hpp"
 #include "wire/codec.hpp"
 
 namespace snapward::wire {
@@ -221,7 +222,7 @@ HttpResponse encode_error(const Service* service, Protocol protocol, const ApiEr
   response.status = error.status;
   const auto text = [](std::string_view s) {
     std::string out;
-    xml_text(out, s);
+    xml_text(out, utf8_of(s));  // what was refused may be no text
     return out;
   };
   switch (protocol) {
@@ -251,7 +252,7 @@ HttpResponse encode_error(const Service* service, Protocol protocol, const ApiEr
     case Protocol::rest_json: {
       Json::Object body = error.fields.is_object() ? error.fields.as_object() : Json::Object{};
       if (protocol == Protocol::json) body.set("__type", error.code);
-      body.set("message", error.message);
+      body.set("message", utf8_of(error.message));
       response.headers.add("Content-Type", service && protocol == Protocol::json ? json_content_type(*service) : "application/json");
       response.headers.add("x-amzn-ErrorType", error.code);
       if (service && service->query_compatible)
