@@ -294,7 +294,21 @@ std::expected<Json, asl::Failure> sync_outcome(const asl::Resource& resource, co
 
 namespace {
 
-// Fields that a Task's operation does not take, in these states and in those inside of them.
+// Whether a service integration is one of Step Functions', where we can tell: of the services that we have.
+bool is_integration(const asl::Resource& resource) {
+  static const std::map<std::string_view, std::set<std::string_view>> kActions = {
+      {"dynamodb", {"getItem", "putItem", "updateItem", "deleteItem"}},
+      {"events", {"putEvents", "putEvents.waitForTaskToken"}},
+      {"lambda", {"invoke", "invoke.waitForTaskToken"}},
+      {"sns", {"publish", "publish.waitForTaskToken"}},
+      {"sqs", {"sendMessage", "sendMessage.waitForTaskToken"}},
+      {"states", {"startExecution", "startExecution.sync", "startExecution.sync:2", "startExecution.waitForTaskToken"}}};
+  if (const auto known = kActions.find(resource.type); known != kActions.end()) return known->second.contains(resource.action);
+  const wire::Service* model = resource.type.starts_with("aws-sdk:") ? wire::find_service(service_of(resource.type.substr(8))) : nullptr;
+  return !model || model->find(action_of(resource));
+}
+
+// Integrations that are none, and fields that a Task's operation does not take, in these states and in those inside of them.
 void check_parameters(const Json& states, const std::string& at, std::vector<asl::Diagnostic>& found) {
   static const std::set<std::string_view> kOptimized = {"dynamodb", "events", "lambda", "sns", "sqs", "states"};
   if (!states.is_object()) return;
@@ -306,7 +320,17 @@ void check_parameters(const Json& states, const std::string& at, std::vector<asl
     for (const char* processor : {"ItemProcessor", "Iterator"}) check_parameters(state[processor]["States"], here + '/' + processor, found);
     if (state["Type"].string_or() != "Task") continue;
     const auto resource = asl::Resource::parse(std::string(state["Resource"].string_or()));
-    if (!resource || resource->kind != asl::Resource::Kind::service || !kOptimized.contains(resource->type)) continue;
+    if (!resource || resource->kind != asl::Resource::Kind::service) continue;
+    if (!is_integration(*resource)) {
+      found.push_back(
+          {"SCHEMA_VALIDATION_FAILED",
+           fmt::format("The resource provided {} is not recognized. The value is not a valid resource ARN, or the resource is not "
+                       "available in this region.",
+                       resource->arn),
+           here + "/Resource"});
+      continue;
+    }
+    if (!kOptimized.contains(resource->type)) continue;
     const wire::Service* model = wire::find_service(resource->type);
     const wire::Operation* operation = model ? model->find(action_of(*resource)) : nullptr;
     if (!operation || !operation->input) continue;

@@ -24,8 +24,8 @@ std::expected<Json, asl::Failure> outcome_of(const asl::Resource& resource, cons
 // What a .sync or .sync:2 task gives once the execution it started is over; record as Executions::find() gives it.
 std::expected<Json, asl::Failure> sync_outcome(const asl::Resource& resource, const Json& record);
 
-// asl::compile_text, and what the API models say of the parameters that a definition writes for the optimized integrations: a field
-// that the operation does not take is one more diagnostic.
+// asl::compile_text, and what is known of the integrations: one that there is not, and a field that an optimized integration's
+// operation does not take, are diagnostics too. Of services that the local cloud has not nothing is said.
 asl::Compiled compile(std::string_view definition, bool express);
 
 // Why a mocked result cannot be what the integration's operation answers by its API model, or nothing: members named and typed as the

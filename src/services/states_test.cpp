@@ -168,6 +168,13 @@ TEST_F(StatesTest, SaysWhatIsWrongWithARequest) {
           "InvalidDefinition: Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: The field 'Delay' is not supported by Step "
           "Functions "
           "at /States/A/Branches/0/States/B/Parameters'");
+  const std::string no_job =
+      R"x({"StartAt":"A","States":{"A":{"Type":"Task","End":true,"Resource":"arn:aws:states:::lambda:invoke.sync"}}})x";
+  refused(
+      "UpdateStateMachine", R"x({"stateMachineArn":"ARN","definition":)x" + Json(no_job).dump() + "}",
+      "InvalidDefinition: Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: The resource provided "
+      "arn:aws:states:::lambda:invoke.sync "
+      "is not recognized. The value is not a valid resource ARN, or the resource is not available in this region. at /States/A/Resource'");
   refused("StartExecution", R"x({"stateMachineArn":"ARN","input":"{"})x",
           "InvalidExecutionInput: Invalid State Machine Execution Input: 'com.fasterxml.jackson.core.io.JsonEOFException: Unexpected "
           "end-of-input: expected close marker for Object (start marker at [Source: (String)\"{\"; line: 1, column: 1])\n at [Source: "
