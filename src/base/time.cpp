@@ -17,11 +17,21 @@ std::string iso(Instant at, bool with_millis) {
   const auto day = floor<days>(at);
   const year_month_day date{day};
   const hh_mm_ss<Duration> clock{at - day};
-  std::string text =
-      fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
-                  static_cast<unsigned>(date.day()), clock.hours().count(), clock.minutes().count(), clock.seconds().count());
-  if (with_millis) text += fmt::format(".{:03}", clock.subseconds().count());
-  return text += 'Z';
+  std::string text = "0000-00-00T00:00:00.000Z";
+  const auto put = [&text](std::size_t end, std::int64_t value) {  // its digits, the last one before `end`
+    for (; value > 0; value /= 10) text[--end] = static_cast<char>('0' + value % 10);
+  };
+  put(4, static_cast<int>(date.year()));
+  put(7, static_cast<unsigned>(date.month()));
+  put(10, static_cast<unsigned>(date.day()));
+  put(13, clock.hours().count());
+  put(16, clock.minutes().count());
+  put(19, clock.seconds().count());
+  if (with_millis)
+    put(23, clock.subseconds().count());
+  else
+    text.replace(19, 4, "");
+  return text;
 }
 
 // Reads exactly `width` digits at `at`, or -1.

@@ -22,7 +22,9 @@ Executions::~Executions() = default;
 std::string Executions::arn_of(const std::string& machine_arn, const std::string& name) {
   const auto arn = Arn::parse(machine_arn);
   const std::string machine = arn ? arn->resource_id("stateMachine").value_or("") : "";
-  return fmt::format("arn:aws:states:{}:{}:execution:{}:{}", arn ? arn->region : "", arn ? arn->account : "", machine, name);
+  std::string out = "arn:aws:states:";
+  if (arn) out.append(arn->region).append(1, ':').append(arn->account);
+  return out.append(":execution:").append(machine).append(1, ':').append(name);
 }
 
 // Makes the execution, tells of it and takes its first step. It may be over when this returns: then the Live is gone.

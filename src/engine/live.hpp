@@ -18,10 +18,25 @@ inline constexpr const char* kFailures = "failures";
 inline constexpr const char* kMapRuns = "map_runs";
 inline constexpr const char* kMapRunsByExecution = "map_runs_by_execution";
 
-inline std::string numbered(const std::string& arn, std::int64_t n) { return fmt::format("{}\n{:010}", arn, n); }
+inline void append_padded(std::string& out, std::int64_t n, std::size_t width) {
+  const fmt::format_int digits(n);
+  if (digits.size() < width) out.append(width - digits.size(), '0');
+  out.append(digits.data(), digits.size());
+}
+inline std::string numbered(const std::string& arn, std::int64_t n) {
+  std::string out;
+  out.reserve(arn.size() + 11);
+  out.append(arn).append(1, '\n');
+  append_padded(out, n, 10);
+  return out;
+}
 // Newest first in key order: time counts down.
 inline std::string by_machine_key(const std::string& machine, Instant started, const std::string& name) {
-  return fmt::format("{}\n{:016}\n{}", machine, 9'999'999'999'999 - started.time_since_epoch().count(), name);
+  std::string out;
+  out.reserve(machine.size() + name.size() + 18);
+  out.append(machine).append(1, '\n');
+  append_padded(out, 9'999'999'999'999 - started.time_since_epoch().count(), 16);
+  return out.append(1, '\n').append(name);
 }
 
 struct Executions::Live {
