@@ -103,20 +103,15 @@ std::string stored_events(const std::vector<HistoryEvent>& events) {
     last = &value;
   };
   Instant formatted;
-  std::string timestamp;  // of `formatted`: the events of a step share their time
+  std::string beginning;  // up to the type, of an event at `formatted`: the events of a step share their time
   for (const HistoryEvent& e : events) {
-    if (timestamp.empty() || e.at != formatted) {
-      timestamp = iso_millis(e.at);
+    if (beginning.empty() || e.at != formatted) {
+      beginning = R"({"timestamp":")" + iso_millis(e.at) + R"(","type":")";
       formatted = e.at;
     }
     if (out.size() > 1) out += ',';
     const fmt::format_int id(e.id), previous(e.previous);
-    out.append(R"({"timestamp":")")
-        .append(timestamp)
-        .append(R"(","type":")")
-        .append(e.type)
-        .append(R"(","id":)")
-        .append(id.data(), id.size());
+    out.append(beginning).append(e.type).append(R"(","id":)").append(id.data(), id.size());
     out.append(R"(,"previousEventId":)").append(previous.data(), previous.size());
     if (*e.details) {
       out.append(R"(,")").append(e.details).append(R"(":)");

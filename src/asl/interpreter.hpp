@@ -211,13 +211,19 @@ class Execution::Interpreter {
   void cancel_timer(std::int64_t& id);
   void stop_waiting(Frame& frame);
   // What could not be read back is too large as well.
-  static bool too_large(const Json& value) { return value.depth() > 500 || !value.dumps_within(kMaxPayloadBytes); }
+  bool too_large(const Json& value) {
+    if (value.identical(fitting_)) return false;  // what passes through state after state is looked at once
+    if (value.depth() > 500 || !value.dumps_within(kMaxPayloadBytes)) return true;
+    fitting_ = value;
+    return false;
+  }
   static Failure data_limit(const Frame& frame);
   [[nodiscard]] std::string account() const;
   Json context(const Frame& frame) const;
   Scope scope(const Frame& frame, const Json& data);
   Outcome<Json> render(const Frame& frame, const Template& t, const Json& data) { return t.render(scope(frame, data)); }
   Step* out_ = nullptr;
+  Json fitting_;  // the last value that was not too large
   Instant now_;
   SeededEntropy entropy_{0};
   std::function<Json()> context_of_;

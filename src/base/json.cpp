@@ -195,7 +195,14 @@ bool operator==(const Json& a, const Json& b) {
 
 Json::Object::Object(std::initializer_list<Member> members) {
   members_.reserve(members.size());
-  for (const auto& m : members) set(m.key, m.value);
+  for (const auto& m : members) {
+    const std::size_t i = position(m.key);
+    if (i < members_.size())
+      members_[i].value = m.value;
+    else
+      members_.push_back(m);
+  }
+  index_all();
 }
 Json::Object::Object(const Object& other)
     : members_(other.members_), index_(other.index_ ? std::make_unique<Index>(*other.index_) : nullptr) {}
@@ -294,37 +301,36 @@ class Json::Writer {
     const char* from = s.data();
     const char* const end = from + s.size();
     room(s.size() + kSpare);
-    *at_++ = '"';
+    char* at = at_;  // what is written might be this object, for all that the compiler knows
+    *at++ = '"';
     while (end - from >= 8) {
       // Eight bytes at a time; the lowest high bit of `special` marks the first control character, quote or backslash among them.
       std::uint64_t word = 0;
       std::memcpy(&word, from, 8);
-      std::memcpy(at_, from, 8);
+      std::memcpy(at, from, 8);
       constexpr std::uint64_t kOnes = 0x0101010101010101ULL, kHigh = 0x8080808080808080ULL;
       const auto zero = [](std::uint64_t w) { return (w - kOnes) & ~w & kHigh; };
       const std::uint64_t special = zero(word ^ (kOnes * '"')) | zero(word ^ (kOnes * '\\')) | ((word - kOnes * 0x20) & ~word & kHigh);
       static_assert(std::endian::native == std::endian::little);
-      const std::ptrdiff_t good = special == 0 ? 8 : std::countr_zero(special) / 8;
-      from += good;
-      at_ += good;
-      if (special != 0) {
-        escape(*from++);
-        room(static_cast<std::size_t>(end - from) + kSpare);
-      }
-    }
-    for (; from != end; ++from) {
-      if (kEscapes[static_cast<unsigned char>(*from)] == 0) {
-        *at_++ = *from;
+      if (special == 0) {
+        from += 8;
+        at += 8;
         continue;
       }
-      escape(*from);
+      // Where one is there are more: JSON in JSON.
+      const std::ptrdiff_t good = std::countr_zero(special) / 8;
+      at_ = escaped(at + good, from + good, from + 8);
+      from += 8;
       room(static_cast<std::size_t>(end - from) + kSpare);
+      at = at_;
     }
-    *at_++ = '"';
+    at = escaped(at, from, end);
+    *at++ = '"';
+    at_ = at;
   }
 
  private:
-  static constexpr std::size_t kSpare = 16;  // an escape, both quotes, and what eight bytes at a time write too much
+  static constexpr std::size_t kSpare = 64;  // eight bytes that all are "\u00XX", and both quotes
 
   [[nodiscard]] std::size_t written() const { return static_cast<std::size_t>(at_ - out_.data()); }
   void room(std::size_t bytes) {
@@ -336,13 +342,22 @@ class Json::Writer {
     at_ = out_.data() + used;
     end_ = out_.data() + size;
   }
-  void escape(char c) {
+  // Eight bytes at most: there is room for what they become. Where the next is to be written.
+  static char* escaped(char* at, const char* from, const char* end) {
     static constexpr char kHex[] = "0123456789abcdef";
-    const auto code = static_cast<unsigned char>(c);
-    *at_++ = '\\';
-    *at_++ = kEscapes[code];
-    if (kEscapes[code] != 'u') return;
-    for (const char digit : {'0', '0', kHex[code >> 4], kHex[code & 15]}) *at_++ = digit;
+    for (; from != end; ++from) {
+      const auto code = static_cast<unsigned char>(*from);
+      const char letter = kEscapes[code];
+      if (letter == 0) {
+        *at++ = *from;
+        continue;
+      }
+      *at++ = '\\';
+      *at++ = letter;
+      if (letter != 'u') continue;
+      for (const char digit : {'0', '0', kHex[code >> 4], kHex[code & 15]}) *at++ = digit;
+    }
+    return at;
   }
 
   std::string& out_;
