@@ -146,7 +146,7 @@ void Ledger::committed(double seconds) {
   let_out(std::move(waiting));
 }
 
-void Ledger::fail(const Error& error) {
+void Ledger::commit_failed(const Error& error) {
   if (abandoned_) return;
   if (error.code == ErrorCode::fenced) {
     abandoned_ = true;
@@ -162,7 +162,7 @@ void Ledger::commit_inline() {
   const auto begun = std::chrono::steady_clock::now();
   const auto outcome = store_.commit(flying_.front().list());
   if (outcome) return committed(seconds_since(begun));
-  fail(outcome.error());
+  commit_failed(outcome.error());
   if (!abandoned_) loop_.after(kRetryCommit, [this] { commit_inline(); });
 }
 
@@ -189,7 +189,7 @@ void Ledger::commit_in_background() {
         loop_.post([this, seconds = seconds_since(begun)] { committed(seconds); });
         break;
       }
-      loop_.post([this, error = outcome.error()] { fail(error); });
+      loop_.post([this, error = outcome.error()] { commit_failed(error); });
       if (outcome.error().code == ErrorCode::fenced || closed_within(kRetryCommit)) return;
     }
   }

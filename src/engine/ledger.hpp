@@ -68,7 +68,7 @@ class Ledger {
   void commit_in_background();
   void committed(double seconds);
   void let_out(std::vector<Loop::Work> waiting);
-  void fail(const Error& error);
+  void commit_failed(const Error& error);
   // Asked before a commit that failed is tried again; on the committer.
   [[nodiscard]] bool closed_within(std::chrono::milliseconds time);
 
