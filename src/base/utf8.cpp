@@ -2,6 +2,8 @@
 
 #include <simdjson.h>
 
+#include "base/text.hpp"
+
 namespace snapward {
 
 namespace {
@@ -21,6 +23,24 @@ int character(std::string_view s) {
   for (int i = 2; i < length; ++i)
     if ((byte(static_cast<std::size_t>(i)) & 0xc0) != 0x80) return -i;
   return length;
+}
+
+constexpr std::string_view kBytes =
+    "\x01"
+    "base64:";
+constexpr std::string_view kBytesDumped = "\\u0001base64:";
+
+Json map_strings(const Json& value, std::string (*change)(std::string_view)) {
+  if (value.is_string()) return Json(change(value.as_string()));
+  if (value.is_array()) {
+    Json::Array out;
+    for (const Json& item : value.as_array()) out.push_back(map_strings(item, change));
+    return Json(std::move(out));
+  }
+  if (!value.is_object()) return value;
+  Json::Object out;
+  for (const auto& [name, member] : value.as_object()) out.set(name, map_strings(member, change));
+  return Json(std::move(out));
 }
 
 bool is_good(const Json& value) {
@@ -55,6 +75,24 @@ Json readable(const Json& value) {
   Json::Object out;
   for (const auto& [key, member] : value.as_object()) out.set(utf8_of(key), readable(member));
   return Json(std::move(out));
+}
+
+std::string dump_bytes(const Json& value) {
+  std::string plain = value.dump();
+  if (is_utf8(plain) && !plain.contains(kBytesDumped)) return plain;
+  return map_strings(value,
+                     [](std::string_view s) {
+                       return is_utf8(s) && !s.starts_with(kBytes) ? std::string(s) : std::string(kBytes) + base64_encode(s);
+                     })
+      .dump();
+}
+
+Result<Json> parse_bytes(std::string_view text) {
+  auto value = Json::parse(text);
+  if (!value || !text.contains(kBytesDumped)) return value;
+  return map_strings(*value, [](std::string_view s) {
+    return s.starts_with(kBytes) ? base64_decode(s.substr(kBytes.size())).value_or("") : std::string(s);
+  });
 }
 
 }  // namespace snapward

@@ -51,6 +51,42 @@ asl::Failure unknown(const asl::Resource& resource, const std::string& what) {
   return {asl::errors::kRuntime, fmt::format("{} (resource {})", what, resource.arn)};
 }
 
+std::string to_base64(std::string_view bytes) { return base64_encode(bytes); }
+std::string from_base64(std::string_view text) { return base64_decode(text).value_or(std::string(text)); }
+
+// Bytes are base64 in a state machine's JSON, but for those that are the whole body of a request or an answer: they are text.
+Json with_blobs(const Json& value, const wire::Shape& shape, std::string (*change)(std::string_view)) {
+  if (shape.type == wire::ShapeType::blob && value.is_string()) return Json(change(value.as_string()));
+  if (shape.type == wire::ShapeType::list && value.is_array()) {
+    Json::Array out;
+    for (const Json& item : value.as_array()) out.push_back(with_blobs(item, *shape.item.shape, change));
+    return Json(std::move(out));
+  }
+  Json::Object out;
+  bool changed = false;
+  const auto member = [&](const std::string& name, const Json& item, const wire::Shape& of) {
+    Json next = with_blobs(item, of, change);
+    if (next.identical(item)) return;
+    if (!changed) out = value.as_object();
+    changed = true;
+    out.set(name, std::move(next));
+  };
+  if (shape.type == wire::ShapeType::map && value.is_object())
+    for (const auto& [key, item] : value.as_object()) member(key, item, *shape.value.shape);
+  if (shape.type == wire::ShapeType::structure && value.is_object())
+    for (const wire::Member& m : shape.members)
+      if (const Json* item = value.find(m.name); item && m.name != shape.payload) member(m.name, *item, *m.ref.shape);
+  return changed ? Json(std::move(out)) : value;
+}
+
+// What the integration calls, by its API model; null for functions and for what has no model here.
+const wire::Operation* operation_of(const asl::Resource& resource) {
+  if (resource.kind != asl::Resource::Kind::service) return nullptr;
+  const wire::Service* model =
+      wire::find_service(resource.type.starts_with("aws-sdk:") ? service_of(resource.type.substr(8)) : resource.type);
+  return model ? model->find(action_of(resource)) : nullptr;
+}
+
 // A structured value where the API takes JSON text: dumped. Text stays as it is.
 Json as_text(const Json& value) { return value.is_string() ? value : Json(value.dump()); }
 
@@ -101,10 +137,9 @@ std::expected<cloud::Call, asl::Failure> call_for(const asl::Resource& resource,
     input = std::move(camel);
   }
   // Nobody has checked these yet: off the wire, the codecs would have.
-  if (const wire::Shape* shape = model->find(operation)->input) {
-    for (const wire::Member& m : shape->members)
-      if (m.ref.shape->type == wire::ShapeType::blob)
-        if (const Json* value = input.find(m.name)) input.set(m.name, as_text(*value));  // a body may be written as JSON
+  const wire::Shape* shape = model->find(operation)->input;
+  if (shape) {
+    if (const Json* body = input.find(shape->payload)) input.set(shape->payload, as_text(*body));  // a body may be written as JSON
     if (const auto problem = wire::nonconforming(*shape, Json(input), {})) {
       const std::string_view wanted = problem->wanted;  // "a string" is "a STRING" here
       const std::size_t blank = wanted.find(' ');
@@ -114,7 +149,8 @@ std::expected<cloud::Call, asl::Failure> call_for(const asl::Resource& resource,
                                    parameters.dump(), problem->field, wanted.substr(0, blank), upper(wanted.substr(blank + 1)))});
     }
   }
-  return cloud::Call{service, context.region, operation, Json(std::move(input))};
+  const Json given(std::move(input));
+  return cloud::Call{service, context.region, operation, shape ? with_blobs(given, *shape, from_base64) : given};
 }
 
 namespace {
@@ -214,8 +250,11 @@ asl::Failure failure_of(const asl::Resource& resource, const cloud::Error& e, co
 
 }  // namespace
 
-std::expected<Json, asl::Failure> outcome_of(const asl::Resource& resource, const cloud::Reply& reply, const TaskContext& context) {
-  if (!reply) return std::unexpected(failure_of(resource, reply.error(), context));
+std::expected<Json, asl::Failure> outcome_of(const asl::Resource& resource, const cloud::Reply& answer, const TaskContext& context) {
+  if (!answer) return std::unexpected(failure_of(resource, answer.error(), context));
+  const wire::Operation* operation = operation_of(resource);
+  const Json read = operation && operation->output ? with_blobs(*answer, *operation->output, to_base64) : *answer;
+  const Json* reply = &read;
   const bool direct = resource.kind == asl::Resource::Kind::lambda;
   if (resource.type.starts_with("aws-sdk:")) return service_of(resource.type.substr(8)) == "states" ? pascal(*reply) : *reply;
   if (resource.type == "s3" || resource.type == "http") return *reply;
@@ -305,7 +344,7 @@ bool is_integration(const asl::Resource& resource) {
       {"states", {"startExecution", "startExecution.sync", "startExecution.sync:2", "startExecution.waitForTaskToken"}}};
   if (const auto known = kActions.find(resource.type); known != kActions.end()) return known->second.contains(resource.action);
   const wire::Service* model = resource.type.starts_with("aws-sdk:") ? wire::find_service(service_of(resource.type.substr(8))) : nullptr;
-  return !model || model->find(action_of(resource));
+  return !model || operation_of(resource);
 }
 
 // Integrations that are none, and fields that a Task's operation does not take, in these states and in those inside of them.
@@ -331,8 +370,7 @@ void check_parameters(const Json& states, const std::string& at, std::vector<asl
       continue;
     }
     if (!kOptimized.contains(resource->type)) continue;
-    const wire::Service* model = wire::find_service(resource->type);
-    const wire::Operation* operation = model ? model->find(action_of(*resource)) : nullptr;
+    const wire::Operation* operation = operation_of(*resource);
     if (!operation || !operation->input) continue;
     for (const char* field : {"Parameters", "Arguments"}) {
       if (!state[field].is_object()) continue;
@@ -360,10 +398,8 @@ std::optional<std::string> result_problem(const asl::Resource& resource, const J
   if (resource.kind == asl::Resource::Kind::lambda || resource.kind == asl::Resource::Kind::activity || resource.type == "http" ||
       resource.pattern != asl::Resource::Pattern::request_response)
     return std::nullopt;
-  const std::string service = resource.type.starts_with("aws-sdk:") ? service_of(resource.type.substr(8)) : resource.type;
-  const wire::Service* model = wire::find_service(service);
-  const wire::Operation* operation = model ? model->find(action_of(resource)) : nullptr;
-  if (!operation) return fmt::format("No operation {} of service {} is known", action_of(resource), service);
+  const wire::Operation* operation = operation_of(resource);
+  if (!operation) return fmt::format("No operation {} of service {} is known", action_of(resource), resource.type);
   if (result.is_object() && (result.find("SdkHttpMetadata") || result.find("SdkResponseMetadata"))) {
     Json::Object bare = result.as_object();  // what optimized integrations add
     bare.erase("SdkHttpMetadata");

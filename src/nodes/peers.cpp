@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "base/text.hpp"
+#include "base/utf8.hpp"
 
 namespace snapward::nodes {
 
@@ -11,41 +11,6 @@ namespace {
 constexpr const char* kSecret = "x-snapward-secret";
 constexpr const char* kTable = "callers";
 constexpr const char* kRefused = "snapward:OlderCall";
-
-// JSON text is UTF-8; strings that are not go as base64 behind a mark that nothing else begins with.
-constexpr std::string_view kBytes =
-    "\x01"
-    "base64:";
-
-Json map_strings(const Json& value, const std::function<std::string(std::string_view)>& change) {
-  if (value.is_string()) return change(value.string_or());
-  if (value.is_array()) {
-    Json::Array out;
-    for (const Json& item : value.items()) out.push_back(map_strings(item, change));
-    return out;
-  }
-  if (!value.is_object()) return value;
-  Json::Object out;
-  for (const auto& [name, member] : value.as_object()) out.set(name, map_strings(member, change));
-  return out;
-}
-std::string text_of(const Json& value) {
-  const std::string plain = value.dump();
-  if (is_utf8(plain) && plain.find("\\u0001base64:") == std::string::npos) return plain;
-  return map_strings(value,
-                     [](std::string_view s) {
-                       return is_utf8(s) && !s.starts_with(kBytes) ? std::string(s) : std::string(kBytes) + base64_encode(s);
-                     })
-      .dump();
-}
-std::expected<Json, std::string> json_of(const std::string& text) {
-  const auto value = Json::parse(text);
-  if (!value) return std::unexpected(value.error().message);
-  if (text.find("\\u0001base64:") == std::string::npos) return *value;
-  return map_strings(*value, [](std::string_view s) {
-    return s.starts_with(kBytes) ? base64_decode(s.substr(kBytes.size())).value_or("") : std::string(s);
-  });
-}
 
 std::string text(const Json& value) { return std::string(value.string_or()); }
 
@@ -57,21 +22,21 @@ wire::HttpRequest call_request(const PeerCall& peer, const std::string& secret) 
   out.target = kCallPath;
   out.headers.add(kSecret, secret);
   out.headers.add("Content-Type", "application/json");
-  out.body = text_of(Json::object({{"service", call.service},
-                                   {"region", call.region},
-                                   {"operation", call.operation},
-                                   {"input", call.input},
-                                   {"caller", Json::array({call.caller.service, call.caller.role, call.caller.source})},
-                                   {"shard", peer.token.shard},
-                                   {"epoch", peer.token.epoch},
-                                   {"losses", peer.token.losses}}));
+  out.body = dump_bytes(Json::object({{"service", call.service},
+                                      {"region", call.region},
+                                      {"operation", call.operation},
+                                      {"input", call.input},
+                                      {"caller", Json::array({call.caller.service, call.caller.role, call.caller.source})},
+                                      {"shard", peer.token.shard},
+                                      {"epoch", peer.token.epoch},
+                                      {"losses", peer.token.losses}}));
   return out;
 }
 
 std::expected<PeerCall, std::string> call_of(const wire::HttpRequest& request, const std::string& secret) {
   if (secret.empty() || request.headers.get(kSecret) != secret) return std::unexpected("this is for nodes of the same cloud");
-  const auto json = json_of(request.body);
-  if (!json) return std::unexpected(json.error());
+  const auto json = parse_bytes(request.body);
+  if (!json) return std::unexpected(json.error().message);
   const Json& caller = (*json)["caller"];
   if (!(*json)["service"].is_string() || !(*json)["operation"].is_string() || caller.items().size() != 3 || !(*json)["shard"].is_string())
     return std::unexpected("a call has a service, a region, an operation, an input, a caller and a token");
@@ -87,19 +52,19 @@ wire::HttpResponse reply_response(const cloud::Reply& reply) {
   wire::HttpResponse out;
   out.headers.add("Content-Type", "application/json");
   if (reply)
-    out.body = text_of(Json::object({{"reply", *reply}}));
+    out.body = dump_bytes(Json::object({{"reply", *reply}}));
   else
-    out.body = text_of(Json::object({{"code", reply.error().code},
-                                     {"message", reply.error().message},
-                                     {"status", std::int64_t{reply.error().status}},
-                                     {"fields", reply.error().fields}}));
+    out.body = dump_bytes(Json::object({{"code", reply.error().code},
+                                        {"message", reply.error().message},
+                                        {"status", std::int64_t{reply.error().status}},
+                                        {"fields", reply.error().fields}}));
   return out;
 }
 
 std::expected<cloud::Reply, std::string> reply_of(const wire::HttpResponse& response) {
   if (response.status != 200) return std::unexpected(fmt::format("HTTP status {}: {}", response.status, response.body));
-  const auto json = json_of(response.body);
-  if (!json) return std::unexpected(json.error());
+  const auto json = parse_bytes(response.body);
+  if (!json) return std::unexpected(json.error().message);
   if (const Json* reply = json->find("reply")) return cloud::Reply(*reply);
   if (!json->find("code")) return std::unexpected("no reply is in it");
   return cloud::Reply(std::unexpected(cloud::Error{text((*json)["code"]), text((*json)["message"]),

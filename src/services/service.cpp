@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include "base/text.hpp"
+#include "base/utf8.hpp"
 
 namespace snapward::services {
 
@@ -52,9 +53,13 @@ Task<Reply> Service::handle(Call call) {
   co_return cloud::error("NotImplemented", fmt::format("Snapward's local cloud does not implement {}:{}.", name_, call.operation), 501);
 }
 
+void Service::save(const std::string& table, const std::string& key, const Json& value) {
+  env_.ledger.put(name_ + '.' + table, key, dump_bytes(value));
+}
+
 void Service::each_row(const std::string& table, const std::function<void(const std::string&, const Json&)>& use) {
   for (const auto& row : env_.ledger.scan(name_ + '.' + table, {})) {
-    const auto json = Json::parse(row.value);
+    const auto json = parse_bytes(row.value);
     if (json)
       use(row.key, *json);
     else

@@ -82,9 +82,7 @@ class Service {
   void on_async(std::string operation, Async handler) { async_[std::move(operation)] = std::move(handler); }
 
   // Rows of this service: table "ec2.snapshots" is save("snapshots", …).
-  void save(const std::string& table, const std::string& key, const Json& value) {
-    env_.ledger.put(name_ + '.' + table, key, value.dump());
-  }
+  void save(const std::string& table, const std::string& key, const Json& value);  // its texts may be bytes
   void drop(const std::string& table, const std::string& key) { env_.ledger.erase(name_ + '.' + table, key); }
   void each_row(const std::string& table, const std::function<void(const std::string& key, const Json& value)>& use);
 

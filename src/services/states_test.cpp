@@ -29,9 +29,9 @@ class StatesTest : public ::testing::Test {
     for (const Json& e : history["events"].items()) out += std::string(e["type"].string_or()) + ' ';
     return out;
   }
-  Json run(const std::string& operation, const Json& input) {  // a call that takes (virtual) time
+  Json run(const std::string& operation, const Json& input, const char* service = "states") {  // a call that takes (virtual) time
     std::optional<cloud::Reply> reply;
-    w.world->loop.spawn(w.world->cloud.call({"states", TestWorld::kPrimary, operation, input}),
+    w.world->loop.spawn(w.world->cloud.call({service, TestWorld::kPrimary, operation, input}),
                         [&](cloud::Reply r) { reply = std::move(r); });
     w.world->loop.settle();
     for (int i = 0; i < 100 && !reply; ++i) w.advance(std::chrono::seconds(1));
@@ -459,6 +459,43 @@ TEST_F(StatesTest, BytesThatAreNoTextAreReadAsJavaReadsThem) {
   EXPECT_EQ(types(e),
             "ExecutionStarted TaskStateEntered TaskScheduled TaskStarted TaskSucceeded TaskStateExited WaitStateEntered WaitStateExited "
             "ExecutionSucceeded ");
+}
+
+// Bytes inside of answers and parameters are base64 in a state machine; in the call they are bytes.
+TEST_F(StatesTest, BytesOfMembersAreBase64) {
+  w.must("dynamodb", "CreateTable", R"x({"TableName":"table","KeySchema":[{"AttributeName":"id","KeyType":"HASH"}],
+      "AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"}],"BillingMode":"PAY_PER_REQUEST"})x");
+  const Json e = start(machine("M", R"x({"StartAt":"A","States":{
+      "A":{"Type":"Task","Resource":"arn:aws:states:::dynamodb:putItem","ResultPath":null,"Next":"B",
+           "Parameters":{"TableName":"table","Item":{"id":{"S":"a"},"b":{"B":"/wA="},"l":{"L":[{"B":"gA=="}]}}}},
+      "B":{"Type":"Task","Resource":"arn:aws:states:::aws-sdk:dynamodb:getItem","End":true,"ResultSelector":{"b.$":"$.Item.b.B","l.$":"$.Item.l.L[0].B"},
+           "Parameters":{"TableName":"table","Key":{"id":{"S":"a"}}}}}})x"));
+  w.world->loop.settle();
+  EXPECT_EQ(describe(e)["output"].string_or(), R"({"b":"/wA=","l":"gA=="})");
+  const Json item = w.must("dynamodb", "GetItem", R"x({"TableName":"table","Key":{"id":{"S":"a"}}})x")["Item"];
+  EXPECT_EQ(item["b"]["B"].string_or(), std::string_view("\xff\0", 2));
+}
+
+// A message's attribute may be bytes: they are there after a restart.
+TEST_F(StatesTest, BytesOfAMessageSurviveARestart) {
+  const std::string url(w.must("sqs", "CreateQueue", R"x({"QueueName":"q"})x")["QueueUrl"].string_or());
+  const std::string bytes(
+      "\xff\0\x01"
+      "base64:",
+      10);
+  const Json attributes = Json::object({{"b", Json::object({{"DataType", "Binary"}, {"BinaryValue", bytes}})},
+                                        {"t", Json::object({{"DataType", "String"},
+                                                            {"StringValue",
+                                                             "\x01"
+                                                             "base64:text"}})}});
+  w.must("sqs", "SendMessage", Json::object({{"QueueUrl", url}, {"MessageBody", "m"}, {"MessageAttributes", attributes}}));
+  w.restart();
+  const Json got = run("ReceiveMessage", Json::object({{"QueueUrl", url}, {"MessageAttributeNames", Json::array({"All"})}}), "sqs");
+  ASSERT_EQ(got["Messages"].items().size(), 1U);
+  EXPECT_EQ(got["Messages"].items()[0]["MessageAttributes"]["b"]["BinaryValue"].string_or(), bytes);
+  EXPECT_EQ(got["Messages"].items()[0]["MessageAttributes"]["t"]["StringValue"].string_or(),
+            "\x01"
+            "base64:text");
 }
 
 TEST_F(StatesTest, SaysWhichVariablesAStateReads) {
