@@ -392,5 +392,24 @@ TEST(LambdaTest, AsynchronousInvocationsOutliveTheProcess) {
   EXPECT_EQ(runs, 3) << "and, having failed, until it succeeds";
 }
 
+TEST(S3, ListsInPagesAndWithoutWhatXmlCannotHold) {
+  TestWorld w;
+  w.must("s3", "CreateBucket", R"x({"Bucket":"bucket"})x");
+  for (const char* key : {"a b", "d/x", "d/y", "k\x01", "z+"})
+    w.must("s3", "PutObject", Json::object({{"Bucket", "bucket"}, {"Key", key}, {"Body", "1"}}));
+  std::string listed;
+  for (Json token, page; page.is_null() || page["IsTruncated"].bool_or(false); token = page["NextContinuationToken"]) {
+    Json::Object in{{"Bucket", "bucket"}, {"Delimiter", "/"}, {"MaxKeys", 2}, {"EncodingType", "url"}};
+    in.set_if(token.is_string(), "ContinuationToken", token);
+    page = w.must("s3", "ListObjectsV2", Json(std::move(in)));
+    EXPECT_EQ(page["EncodingType"].string_or(), "url");
+    for (const Json& object : page["Contents"].items()) listed += std::string(object["Key"].string_or()) + ' ';
+    for (const Json& group : page["CommonPrefixes"].items()) listed += std::string(group["Prefix"].string_or()) + ' ';
+  }
+  EXPECT_EQ(listed, "a%20b d/ k%01 z%2B ");
+  EXPECT_EQ(w.must("s3", "ListObjects", R"x({"Bucket":"bucket","Prefix":"d/","Marker":"d/x"})x")["Contents"].items().size(), 1U);
+  EXPECT_TRUE(w.refusal("s3", "ListObjects", R"x({"Bucket":"bucket","EncodingType":"x"})x").starts_with("InvalidArgument"));
+}
+
 }  // namespace
 }  // namespace snapward::services

@@ -165,10 +165,14 @@ Reply S3::list(const Call& call, bool second_version) {
     after = *position;
   }
   const auto max = static_cast<std::size_t>(std::clamp<std::int64_t>(in["MaxKeys"].integer_or(1000), 0, 1000));
+  // A key may hold what XML cannot.
+  const std::string_view encoding = in["EncodingType"].string_or();
+  if (!encoding.empty() && encoding != "url") return cloud::error("InvalidArgument", "Invalid Encoding Method specified in Request");
+  const auto shown = [&](const std::string& text) { return encoding.empty() ? text : percent_encode(text, true); };
   Json::Array contents, prefixes;
   std::string last;
   bool truncated = false;
-  for (auto o = (*b)->objects.lower_bound(prefix); o != (*b)->objects.end() && o->first.starts_with(prefix); ++o) {
+  for (auto o = (*b)->objects.lower_bound(std::max(prefix, after)); o != (*b)->objects.end() && o->first.starts_with(prefix); ++o) {
     const std::string& key = o->first;
     std::string group;
     if (!delimiter.empty())
@@ -182,20 +186,21 @@ Reply S3::list(const Call& call, bool second_version) {
     }
     last = name;
     if (!group.empty()) {
-      prefixes.push_back(Json::object({{"Prefix", group}}));
+      prefixes.push_back(Json::object({{"Prefix", shown(group)}}));
       continue;
     }
     const Json& meta = o->second.meta;
-    contents.push_back(Json::object({{"Key", key},
+    contents.push_back(Json::object({{"Key", shown(key)},
                                      {"LastModified", meta["LastModified"]},
                                      {"ETag", meta["ETag"]},
                                      {"Size", meta["Size"]},
                                      {"StorageClass", "STANDARD"}}));
   }
-  Json::Object out{{"Name", in["Bucket"]}, {"Prefix", prefix}, {"MaxKeys", max}, {"IsTruncated", truncated}};
+  Json::Object out{{"Name", in["Bucket"]}, {"Prefix", shown(prefix)}, {"MaxKeys", max}, {"IsTruncated", truncated}};
+  out.set_if(!encoding.empty(), "EncodingType", encoding);
   if (second_version) out.set("KeyCount", contents.size() + prefixes.size());
-  if (truncated) out.set(second_version ? "NextContinuationToken" : "NextMarker", second_version ? page_token(last) : last);
-  if (!delimiter.empty()) out.set("Delimiter", delimiter);
+  if (truncated) out.set(second_version ? "NextContinuationToken" : "NextMarker", second_version ? page_token(last) : shown(last));
+  if (!delimiter.empty()) out.set("Delimiter", shown(delimiter));
   if (!contents.empty()) out.set("Contents", std::move(contents));
   if (!prefixes.empty()) out.set("CommonPrefixes", std::move(prefixes));
   return Json(std::move(out));
