@@ -286,6 +286,15 @@ class Compiler {
     return Template::of(*std::move(parsed), path_name);
   }
   std::optional<Template> text(const Json& json, const char* name, const char* path_name, const std::string& at) {
+    static constexpr std::array<std::string_view, 7> kGiveText = {"States.ArrayGetItem", "States.Base64Encode", "States.Base64Decode",
+                                                                  "States.Format",       "States.JsonToString", "States.Hash",
+                                                                  "States.UUID"};
+    const std::string_view path = json[path_name].string_or(), function = path.substr(0, path.find('('));
+    if (path.starts_with("States.") && std::ranges::find(kGiveText, function) == kGiveText.end())
+      schema(fmt::format("The value for the field '{}' must be a valid JSONPath or an intrinsic function expression that returns a string "
+                         "(ArrayGetItem, Base64Encode, Base64Decode, Format, JsonToString, Hash, or UUID)",
+                         path_name),
+             at + '/' + path_name);
     return field(json, name, path_name, "a string", at, [](const Json& v) { return v.is_string(); });
   }
   std::optional<Template> seconds(const Json& json, const char* name, const char* path_name, std::int64_t least, const std::string& at) {

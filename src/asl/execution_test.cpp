@@ -668,6 +668,8 @@ TEST(Activity, IsScheduledStartedAndAnswered) {
 }
 
 TEST(Definition, NamesEveryProblemWithItsPlace) {
+  EXPECT_EQ(problems(R"x({"StartAt":"F","States":{"F":{"Type":"Fail","ErrorPath":"States.MathAdd(1, 2)","CausePath":"States.UUID()"}}})x"),
+            "SCHEMA_VALIDATION_FAILED /States/F/ErrorPath\n");
   EXPECT_EQ(problems("{"), "INVALID_JSON_DESCRIPTION \n");
   EXPECT_EQ(problems("{}"), "SCHEMA_VALIDATION_FAILED /\nSCHEMA_VALIDATION_FAILED /\n");
   EXPECT_EQ(problems(R"x({"StartAt":"X","States":{"A":{"Type":"Pass","Next":"B","Bogus":1},"C":{"Type":"Task","End":true}}})x"),
