@@ -118,7 +118,11 @@ struct Disk {
     static auto* const write_at = real<ssize_t(int, const void*, size_t, off_t)>("pwrite");
     static auto* const cut = real<int(int, off_t)>("ftruncate");
     static auto* const close_file = real<int(int)>("close");
-    const int from = open_file((data + "/" + name).c_str(), O_RDONLY | O_CLOEXEC);
+    // SQLite's locks are the process's, and gone when any descriptor of the file is closed: a backup at work would take the log away.
+    static int database = -1;
+    const bool locked = name == "snapward.db";
+    const int from = locked && database >= 0 ? database : open_file((data + "/" + name).c_str(), O_RDONLY | O_CLOEXEC);
+    if (locked) database = from;
     const int to = open_file((kept + "/data/" + name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     struct stat status{};
     if (from >= 0 && to >= 0 && fstat(from, &status) == 0 && cut(to, status.st_size) == 0) {
@@ -127,7 +131,7 @@ struct Disk {
         if (const ssize_t n = pread(from, bytes, sizeof bytes, page * kPage); n > 0)
           if (write_at(to, bytes, static_cast<size_t>(n), page * kPage) != n) std::abort();
     }
-    if (from >= 0) close_file(from);
+    if (from >= 0 && !locked) close_file(from);
     if (to >= 0) close_file(to);
   }
 };

@@ -529,7 +529,10 @@ def broken_flushes(binary, library):
                     acknowledged.append(client.json("states", "StartExecution", stateMachineArn=made, input=json.dumps({"pad": "x" * 20000}))["executionArn"])
                 except (OSError, Refused):
                     pass
-            ended = server.process.poll()
+            try:
+                ended = server.process.wait(60 if not alive else 0)  # it may have died on the way up, and not be gone yet
+            except subprocess.TimeoutExpired:
+                ended = None
             server.kill()
             whole = server.start()
             there = {e["executionArn"] for e in Campaign.listed(None, Client(server.port), made)} if whole else set()
