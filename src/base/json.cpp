@@ -99,7 +99,7 @@ void Json::hold(std::string_view text) {
   }
   form_ = static_cast<std::uint8_t>(text.size());
   static_assert(offsetof(Json, payload_) == offsetof(Json, first_) + 6);
-  std::memcpy(reinterpret_cast<char*>(this) + offsetof(Json, first_), text.data(), text.size());
+  if (!text.empty()) std::memcpy(reinterpret_cast<char*>(this) + offsetof(Json, first_), text.data(), text.size());
 }
 std::string_view Json::text() const {
   if (form_ != kNode) return {reinterpret_cast<const char*>(this) + offsetof(Json, first_), form_};

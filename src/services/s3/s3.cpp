@@ -197,7 +197,7 @@ Reply S3::list(const Call& call, bool second_version) {
                                      {"StorageClass", "STANDARD"}}));
   }
   Json::Object out{{"Name", in["Bucket"]}, {"Prefix", shown(prefix)}, {"MaxKeys", max}, {"IsTruncated", truncated}};
-  out.set_if(!encoding.empty(), "EncodingType", encoding);
+  if (!encoding.empty()) out.set("EncodingType", encoding);
   if (second_version) out.set("KeyCount", contents.size() + prefixes.size());
   if (truncated) out.set(second_version ? "NextContinuationToken" : "NextMarker", second_version ? page_token(last) : shown(last));
   if (!delimiter.empty()) out.set("Delimiter", shown(delimiter));
