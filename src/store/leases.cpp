@@ -221,10 +221,13 @@ std::chrono::milliseconds Leases::act(Link& link, std::vector<Seen> seen) {
     if (s.shard.empty()) counts[s.node] = 0;
   for (const Seen& s : seen)
     if (!s.shard.empty() && s.left > 0 && counts.contains(s.node)) ++counts[s.node];
-  const int mine = std::exchange(counts[options_.node], 0);
-  counts.erase(options_.node);
+  const int mine = counts[options_.node];
   int fewest = mine;
-  for (const auto& [node, count] : counts) fewest = std::min(fewest, count);
+  bool most = true;  // of two with as many, the one with the greater name: or both would let one go, and one would have been enough
+  for (const auto& [node, count] : counts) {
+    fewest = std::min(fewest, count);
+    most = most && std::pair(count, node) <= std::pair(mine, options_.node);
+  }
 
   double next = static_cast<double>(options_.span.count());
   std::string to_take;
@@ -253,7 +256,7 @@ std::chrono::milliseconds Leases::act(Link& link, std::vector<Seen> seen) {
           next = std::min(next, static_cast<double>(kFirstRefusal.count()) + s.left);
       }
     }
-    if (settled && mine - fewest >= 2 && !last.empty()) {
+    if (settled && most && mine - fewest >= 2 && !last.empty()) {
       shards_.at(last).leaving = true;
       leave = shards_.at(last).leave;
       spdlog::info("the shard {} goes to a node that has fewer", last);

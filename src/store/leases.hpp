@@ -1,8 +1,8 @@
 // Leases on the shards of a state in PostgreSQL: which node owns which. For nodes that share a state (store/postgres.hpp).
 //
 // Each node takes what nobody owns and renews what it has three times within a lease's span; the epoch of a lease grows with each owner.
-// Nodes tell each other by a row that they are alive, and share evenly: one that has two shards more than another lets one go, and a
-// free one is for the node with the fewest. Time is the database's; an owner counts from before it asked, on a clock that goes on while
+// Nodes tell each other by a row that they are alive, and share evenly: the one with the most lets one go when another has two less, and
+// a free one is for the node with the fewest. Time is the database's; an owner counts from before it asked, on a clock that goes on while
 // the machine sleeps, and stops a tenth sooner. Changes are announced with NOTIFY.
 #pragma once
 #include <atomic>
