@@ -6,6 +6,8 @@
 #include <signal.h>
 #include <spawn.h>
 #include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -95,32 +97,93 @@ struct Child {
   }
 };
 
-// Gives the lines that come out of a process, until it has ended and all it wrote is read; then how it ended.
-int follow(Child& child, int output, const std::function<void(std::string)>& line) {
-  std::string rest;
-  bool open = true;
-  std::optional<int> status;
-  while (open || !status) {
-    pollfd wanted{.fd = output, .events = POLLIN, .revents = 0};
-    const int ready = open ? poll(&wanted, 1, status ? 0 : 100) : (std::this_thread::sleep_for(std::chrono::milliseconds(5)), 0);
-    if (ready > 0) {
-      std::array<char, 8192> buffer{};
-      const ssize_t got = read(output, buffer.data(), buffer.size());
-      if (got <= 0) {
-        open = false;
-      } else {
-        rest.append(buffer.data(), static_cast<std::size_t>(got));
-        for (std::size_t end = 0; (end = rest.find('\n')) != std::string::npos; rest.erase(0, end + 1)) line(rest.substr(0, end));
-        if (rest.size() >= kLongestLine) line(std::exchange(rest, {}));
-      }
-    } else if (status) {
-      open = false;  // somebody it started holds the other end
-    }
-    if (!status) status = child.reap();
+// What a process writes, read by a thread of its own.
+class Output {
+ public:
+  Output() : wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    if (pipe2(ends_.data(), O_CLOEXEC) != 0) ends_ = {-1, -1};
   }
-  if (!rest.empty()) line(rest);
-  return *status;
-}
+  ~Output() {
+    for (const int descriptor : {wake_, ends_[0], ends_[1]})
+      if (descriptor >= 0) close(descriptor);
+  }
+  Output(const Output&) = delete;
+  Output& operator=(const Output&) = delete;
+
+  [[nodiscard]] bool good() const { return wake_ >= 0 && ends_[0] >= 0; }
+  [[nodiscard]] int writing_end() const { return ends_[1]; }
+  void close_writing_end() { close(std::exchange(ends_[1], -1)); }
+
+  // Calls it when the lines of all that has been written so far are given; on the reading thread, or, if that has ended, at once. What
+  // a function says and what it prints come by different ways, and its log has them in the order of the function.
+  void after_what_is_written(std::function<void()> call) {
+    {
+      const std::scoped_lock lock(mutex_);
+      if (!ended_) {
+        calls_.push_back(std::move(call));
+        const std::uint64_t one = 1;
+        [[maybe_unused]] const auto woken = write(wake_, &one, sizeof one);
+        return;
+      }
+    }
+    call();
+  }
+
+  // Gives the lines, until the process has ended and all it wrote is read; then how it ended.
+  int follow(Child& child, const std::function<void(std::string)>& line) {
+    bool open = true;
+    std::optional<int> status;
+    while (open || !status) {
+      std::array<pollfd, 2> wanted{
+          {{.fd = open ? ends_[0] : -1, .events = POLLIN, .revents = 0}, {.fd = wake_, .events = POLLIN, .revents = 0}}};
+      poll(wanted.data(), wanted.size(), status ? 0 : open ? 100 : 5);
+      if (wanted[1].revents != 0) {
+        std::uint64_t ignored = 0;
+        [[maybe_unused]] const auto got = read(wake_, &ignored, sizeof ignored);
+        const auto calls = take_calls(false);
+        int written = 0;
+        ioctl(ends_[0], FIONREAD, &written);
+        for (const std::size_t until = seen_ + static_cast<std::size_t>(written); open && seen_ < until;) open = take(line);
+        if (!rest_.empty()) line(std::exchange(rest_, {}));
+        for (const auto& call : calls) call();
+      } else if (wanted[0].revents != 0) {
+        open = take(line);
+      } else if (status) {
+        open = false;  // somebody it started holds the other end
+      }
+      if (!status) status = child.reap();
+    }
+    if (!rest_.empty()) line(std::exchange(rest_, {}));
+    for (const auto& call : take_calls(true)) call();
+    return *status;
+  }
+
+ private:
+  // What is there, or comes next; false at the end.
+  bool take(const std::function<void(std::string)>& line) {
+    std::array<char, 8192> buffer{};
+    const ssize_t got = read(ends_[0], buffer.data(), buffer.size());
+    if (got <= 0) return false;
+    seen_ += static_cast<std::size_t>(got);
+    rest_.append(buffer.data(), static_cast<std::size_t>(got));
+    for (std::size_t end = 0; (end = rest_.find('\n')) != std::string::npos; rest_.erase(0, end + 1)) line(rest_.substr(0, end));
+    if (rest_.size() >= kLongestLine) line(std::exchange(rest_, {}));
+    return true;
+  }
+  std::vector<std::function<void()>> take_calls(bool last) {
+    const std::scoped_lock lock(mutex_);
+    ended_ = last;
+    return std::exchange(calls_, {});
+  }
+
+  int wake_;                   // an eventfd
+  std::array<int, 2> ends_{};  // of the pipe: what is read, what the process writes to
+  std::string rest_;           // a line without its end yet
+  std::size_t seen_ = 0;       // bytes
+  std::mutex mutex_;           // guards what follows
+  std::vector<std::function<void()>> calls_;
+  bool ended_ = false;
+};
 
 std::string how_it_ended(int status) {
   if (WIFSIGNALED(status)) return fmt::format("Runtime exited with error: signal: {}", lower(strsignal(WTERMSIG(status))));
@@ -134,6 +197,7 @@ struct Processes::Environment {
   std::string id, stream;
   RunnableVersion version;
   Child child;
+  std::shared_ptr<Output> output = std::make_shared<Output>();
   std::unique_ptr<net::Server> server;
   std::thread reader;
   std::optional<net::Server::Respond> asking;  // for the next event
@@ -253,9 +317,12 @@ Result<void> Processes::launch(Environment& e) {
     if (!with) return fail(ErrorCode::unavailable, refusal(v.runtime).value_or("its interpreter is gone"));
     command = {*with, folder_ + (v.runtime.starts_with("python") ? "/python.py" : "/node.mjs")};
   }
-  auto listening =
-      net::Server::listen({.address = "127.0.0.1", .port = 0}, [this, id = e.id](wire::HttpRequest request, net::Server::Respond respond) {
-        loop_.post([this, id, request = std::move(request), respond = std::move(respond)] { heard(id, request, respond); });
+  if (!e.output->good()) return fail(ErrorCode::unavailable, "no pipe can be made for a function's output");
+  auto listening = net::Server::listen(
+      {.address = "127.0.0.1", .port = 0}, [this, id = e.id, output = e.output](wire::HttpRequest request, net::Server::Respond respond) {
+        output->after_what_is_written([this, id, request = std::move(request), respond = std::move(respond)]() mutable {
+          loop_.post([this, id, request = std::move(request), respond = std::move(respond)] { heard(id, request, respond); });
+        });
       });
   if (!listening) return std::unexpected(listening.error());
   e.server = *std::move(listening);
@@ -286,13 +353,11 @@ Result<void> Processes::launch(Environment& e) {
   set("PYTHONDONTWRITEBYTECODE", "1");
   set("TZ", ":UTC");
 
-  std::array<int, 2> pipe_ends{};
-  if (pipe2(pipe_ends.data(), O_CLOEXEC) != 0) return fail(ErrorCode::unavailable, "no pipe can be made for a function's output");
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, pipe_ends[1], 1);
-  posix_spawn_file_actions_adddup2(&actions, pipe_ends[1], 2);
+  posix_spawn_file_actions_adddup2(&actions, e.output->writing_end(), 1);
+  posix_spawn_file_actions_adddup2(&actions, e.output->writing_end(), 2);
   posix_spawn_file_actions_addclosefrom_np(&actions, 3);  // the server's port is not its to keep open when the server dies
   posix_spawn_file_actions_addchdir_np(&actions, code->c_str());
   posix_spawnattr_t attributes;
@@ -312,22 +377,20 @@ Result<void> Processes::launch(Environment& e) {
       posix_spawn(&e.child.pid, command[0].c_str(), &actions, &attributes, pointers(command).data(), pointers(environment).data());
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
-  close(pipe_ends[1]);
+  e.output->close_writing_end();
   if (failed != 0) {
-    close(pipe_ends[0]);
     e.child.pid = 0;
     return fail(ErrorCode::unavailable,
                 fmt::format("{} cannot be started: {}", command[0].starts_with(*code) ? "/var/task/bootstrap" : command[0],
                             std::generic_category().message(failed)));
   }
-  e.reader = std::thread([this, &e, id = e.id, output = pipe_ends[0]] {
+  e.reader = std::thread([this, &e, id = e.id] {
     name_this_thread("function");
-    const int status = follow(e.child, output, [this, &id](std::string line) {
+    const int status = e.output->follow(e.child, [this, &id](std::string line) {
       loop_.post([this, id, line = std::move(line)] {
         if (const auto found = environments_.find(id); found != environments_.end()) write(*found->second, line);
       });
     });
-    close(output);
     loop_.post([this, id, status] { exited(id, how_it_ended(status)); });
   });
   return {};

@@ -238,10 +238,11 @@ TEST(SqliteStore, GivesBackWhatItNeedsNoMore) {
   std::string noise(4000, 'x');  // which does not pack
   std::mt19937_64 chance(1);
   const auto fill = [&] { std::generate(noise.begin(), noise.end(), [&] { return static_cast<char>(chance()); }); };
-  for (int i = 0; i < 100; ++i) {
+  for (int i = 0; i < 50; ++i) {  // more would have to wait for the applier, which a busy machine keeps waiting
     std::vector<Write> writes;
     for (int k = 0; k < 100; ++k) fill(), writes.emplace_back("t", fmt::format("{:06}", i * 100 + k), noise);
-    ASSERT_TRUE((*store)->commit(writes));
+    const auto done = (*store)->commit(writes);
+    ASSERT_TRUE(done) << done.error().message;
   }
   const auto reopen = [&] {
     store->reset();
@@ -250,9 +251,9 @@ TEST(SqliteStore, GivesBackWhatItNeedsNoMore) {
   };
   reopen();
   const auto large = std::filesystem::file_size(folder + "/snapward.db");
-  EXPECT_GT(large, 38U << 20);
+  EXPECT_GT(large, 19U << 20);
   std::vector<Write> none;
-  for (int i = 0; i < 9900; ++i) none.emplace_back("t", fmt::format("{:06}", i), std::nullopt);
+  for (int i = 0; i < 4900; ++i) none.emplace_back("t", fmt::format("{:06}", i), std::nullopt);
   ASSERT_TRUE((*store)->commit(none));
   reopen();
   EXPECT_EQ((*store)->scan("t", {})->size(), 100U);
