@@ -7,6 +7,7 @@
 #include <spawn.h>
 #include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -185,6 +186,31 @@ class Output {
   bool ended_ = false;
 };
 
+constexpr std::string_view kFolder = "snapward-functions.";
+
+// A folder of this process's own, whose lock it holds while it lives; or none. What servers that were killed left behind goes.
+std::optional<std::string> make_folder(int& lock) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  const fs::path among = fs::temp_directory_path(ignored);
+  std::vector<fs::path> others;
+  for (const fs::directory_entry& entry : fs::directory_iterator(among, ignored))
+    if (entry.path().filename().string().starts_with(kFolder)) others.push_back(entry.path());
+  for (const fs::path& other : others) {
+    const int theirs = open((other / "lock").c_str(), O_RDWR | O_CLOEXEC);
+    if (theirs < 0) continue;
+    if (flock(theirs, LOCK_EX | LOCK_NB) == 0) fs::remove_all(other, ignored);
+    close(theirs);
+  }
+  std::string folder = (among / kFolder).string() + "XXXXXX";
+  if (!mkdtemp(folder.data())) return std::nullopt;
+  // It gets its name when it is held, so that nobody finds it free.
+  const std::string fresh = folder + "/fresh";
+  lock = open(fresh.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0) fs::rename(fresh, folder + "/lock", ignored);
+  return folder;
+}
+
 std::string how_it_ended(int status) {
   if (WIFSIGNALED(status)) return fmt::format("Runtime exited with error: signal: {}", lower(strsignal(WTERMSIG(status))));
   if (WEXITSTATUS(status) != 0) return fmt::format("Runtime exited with error: exit status {}", WEXITSTATUS(status));
@@ -213,6 +239,7 @@ Processes::~Processes() {
   while (!environments_.empty()) end(environments_.begin()->first);
   std::error_code ignored;
   if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
+  if (lock_ >= 0) close(lock_);
 }
 
 std::optional<std::string> Processes::refusal(const std::string& runtime) {
@@ -289,9 +316,11 @@ void Processes::assign(Waiting waiting) {
 Result<std::string> Processes::code_folder(const RunnableVersion& version) {
   std::error_code failed;
   if (folder_.empty()) {
-    std::string pattern = (std::filesystem::temp_directory_path() / "snapward-functions.XXXXXX").string();
-    if (!mkdtemp(pattern.data())) return fail(ErrorCode::unavailable, fmt::format("no folder for functions can be made at {}", pattern));
-    folder_ = pattern;
+    const auto made = make_folder(lock_);
+    if (!made)
+      return fail(ErrorCode::unavailable,
+                  fmt::format("no folder for functions can be made in {}", std::filesystem::temp_directory_path(failed).string()));
+    folder_ = *made;
     std::ofstream(folder_ + "/python.py") << std::string_view(snapward_runtime_python, snapward_runtime_python_end);
     std::ofstream(folder_ + "/node.mjs") << std::string_view(snapward_runtime_node, snapward_runtime_node_end);
   }

@@ -31,7 +31,7 @@ class Processes final : public services::lambda::Runtimes {
   using Log = std::function<void(const std::string& region, const std::string& group, const std::string& stream, const std::string& line)>;
 
   Processes(engine::Loop& loop, Options options, Log log);
-  ~Processes() override;  // kills what runs, removes its folder
+  ~Processes() override;  // kills what runs, removes its folder; that of a server that was killed, the next one removes
 
   std::optional<std::string> refusal(const std::string& runtime) override;
   Task<services::lambda::Outcome> invoke(services::lambda::RunnableVersion version, services::lambda::Invocation invocation) override;
@@ -61,6 +61,7 @@ class Processes final : public services::lambda::Runtimes {
   Options options_;
   Log log_;
   std::string folder_;                                                // bootstraps, and code by digest
+  int lock_ = -1;                                                     // on the folder: this process lives
   std::map<std::string, std::unique_ptr<Environment>> environments_;  // by id
   std::deque<Waiting> waiting_;
   std::uint64_t ids_ = 0;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <unistd.h>
 #include <zip.h>
 
@@ -145,6 +146,41 @@ def handler(event, context):
     EXPECT_NE(out[static_cast<std::size_t>(i)].log.find(fmt::format("{0}: 199\n{0}: no end\nEND RequestId: id-{0}\nREPORT", i)),
               std::string::npos)
         << out[static_cast<std::size_t>(i)].log;
+}
+
+TEST_F(ProcessesTest, WhatAKilledServerLeftIsRemoved) {
+  Folder temporary;
+  const char* const before = std::getenv("TMPDIR");
+  const std::string old = before ? before : "/tmp";
+  setenv("TMPDIR", temporary.path.c_str(), 1);
+  const auto left = temporary.path / "snapward-functions.dead", held = temporary.path / "snapward-functions.alive";
+  for (const auto& folder : {left, held}) {
+    std::filesystem::create_directories(folder / "code");
+    std::ofstream(folder / "lock") << "";
+  }
+  const int lock = open((held / "lock").c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_EQ(flock(lock, LOCK_EX), 0);
+  const auto version = function("python3.11", {{"app.py", "def handler(event, context):\n    return event\n"}});
+  EXPECT_EQ(run(version, {"1"})[0].payload, "1");
+  EXPECT_FALSE(std::filesystem::exists(left));
+  EXPECT_TRUE(std::filesystem::exists(held));
+  close(lock);
+  {  // and another's here, while the first one lives, leaves its folder alone
+    Processes second{loop, {.endpoint = "http://127.0.0.1:1"}, [](const auto&, const auto&, const auto&, const auto&) {}};
+    std::optional<Outcome> outcome;
+    loop.post([&] {
+      loop.spawn(second.invoke(version, {.request_id = "id", .invoked_arn = version.arn, .event = "2", .client_context = {}}),
+                 [&](Outcome o) {
+                   outcome = std::move(o);
+                   loop.stop();
+                 });
+    });
+    loop.run();
+    EXPECT_EQ(outcome->payload, "2");
+    EXPECT_FALSE(std::filesystem::exists(held)) << "nobody holds it any more";
+  }
+  EXPECT_EQ(run(version, {"3"})[0].payload, "3");
+  setenv("TMPDIR", old.c_str(), 1);
 }
 
 // Else a server that was killed could not listen on its port again while a process of a function lives on.

@@ -352,6 +352,28 @@ TEST_F(ServicesTest, QueueErrors) {
                   .starts_with("AWS.SimpleQueueService.NonExistentQueue"));  // refused means not made
 }
 
+// A message's attribute may be bytes: they are there after a restart.
+TEST_F(ServicesTest, BytesOfAMessageSurviveARestart) {
+  const std::string url(w.must("sqs", "CreateQueue", R"x({"QueueName":"q"})x")["QueueUrl"].string_or());
+  const std::string bytes(
+      "\xff\0\x01"
+      "base64:",
+      10);
+  const Json attributes = Json::object({{"b", Json::object({{"DataType", "Binary"}, {"BinaryValue", bytes}})},
+                                        {"t", Json::object({{"DataType", "String"},
+                                                            {"StringValue",
+                                                             "\x01"
+                                                             "base64:text"}})}});
+  w.must("sqs", "SendMessage", Json::object({{"QueueUrl", url}, {"MessageBody", "m"}, {"MessageAttributes", attributes}}));
+  w.restart();
+  const Json got = w.must("sqs", "ReceiveMessage", Json::object({{"QueueUrl", url}, {"MessageAttributeNames", Json::array({"All"})}}));
+  ASSERT_EQ(got["Messages"].items().size(), 1U);
+  EXPECT_EQ(got["Messages"].items()[0]["MessageAttributes"]["b"]["BinaryValue"].string_or(), bytes);
+  EXPECT_EQ(got["Messages"].items()[0]["MessageAttributes"]["t"]["StringValue"].string_or(),
+            "\x01"
+            "base64:text");
+}
+
 // ── The rest ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 TEST_F(ServicesTest, IdentityAndRoles) {
