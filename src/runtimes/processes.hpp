@@ -4,7 +4,8 @@
 //
 // Nothing is shut in: a function may do what the user may who runs the server (docs/services.md says so).
 // Functions run in real time, so timeouts of functions are real too, whatever the loop's time scale.
-// Threads: owned by main, used on the loop's; each process has a thread here that reads what it writes, and one that serves it.
+// Threads: owned by main, used on the loop's, whose last turn it outlives; each process has a thread here that reads what it writes,
+// and one that serves it.
 // Source: Lambda Developer Guide, "Using the Lambda runtime API", "Building a custom runtime", "Lambda execution environment lifecycle".
 #pragma once
 #include <deque>

@@ -165,20 +165,19 @@ TEST_F(ProcessesTest, WhatAKilledServerLeftIsRemoved) {
   EXPECT_FALSE(std::filesystem::exists(left));
   EXPECT_TRUE(std::filesystem::exists(held));
   close(lock);
-  {  // and another's here, while the first one lives, leaves its folder alone
-    Processes second{loop, {.endpoint = "http://127.0.0.1:1"}, [](const auto&, const auto&, const auto&, const auto&) {}};
-    std::optional<Outcome> outcome;
-    loop.post([&] {
-      loop.spawn(second.invoke(version, {.request_id = "id", .invoked_arn = version.arn, .event = "2", .client_context = {}}),
-                 [&](Outcome o) {
-                   outcome = std::move(o);
-                   loop.stop();
-                 });
-    });
-    loop.run();
-    EXPECT_EQ(outcome->payload, "2");
-    EXPECT_FALSE(std::filesystem::exists(held)) << "nobody holds it any more";
-  }
+  // And another's here, while the first one lives, leaves its folder alone.
+  Processes second{loop, {.endpoint = "http://127.0.0.1:1"}, [](const auto&, const auto&, const auto&, const auto&) {}};
+  std::optional<Outcome> outcome;
+  loop.post([&] {
+    loop.spawn(second.invoke(version, {.request_id = "id", .invoked_arn = version.arn, .event = "2", .client_context = {}}),
+               [&](Outcome o) {
+                 outcome = std::move(o);
+                 loop.stop();
+               });
+  });
+  loop.run();
+  EXPECT_EQ(outcome->payload, "2");
+  EXPECT_FALSE(std::filesystem::exists(held)) << "nobody holds it any more";
   EXPECT_EQ(run(version, {"3"})[0].payload, "3");
   setenv("TMPDIR", old.c_str(), 1);
 }

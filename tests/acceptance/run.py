@@ -29,61 +29,12 @@ import boto3
 import botocore.config
 import botocore.exceptions
 
-binary = os.path.abspath(sys.argv[1])
 root = pathlib.Path(__file__).resolve().parent.parent.parent
-results = {"passed": 0, "failed": 0}
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(root / "tests/support"))
+from stock import Aws, Server, check, client, finish, free_port, until  # noqa: E402
 
-
-def check(name, condition, detail=""):
-    results["passed" if condition else "failed"] += 1
-    print(f"  {'ok    ' if condition else 'FAILED'} {name}" + ("" if condition else f": {detail}"), flush=True)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-class Server:
-    def __init__(self, *arguments, port=None, env=None, **how):
-        self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.process = subprocess.Popen([binary, "serve", "--port", str(self.port), *arguments], stdout=subprocess.PIPE, text=True, env=dict(os.environ, **(env or {})), **how)
-        self.banner = self.process.stdout.readline()
-
-    def stop(self, how=signal.SIGTERM):
-        self.process.send_signal(how)
-        return self.process.wait(20)
-
-
-def client(service, url, region="us-west-2", key="test", secret="test"):
-    config = botocore.config.Config(retries={"max_attempts": 5})
-    return boto3.client(service, endpoint_url=url, region_name=region, aws_access_key_id=key, aws_secret_access_key=secret, config=config)
-
-
-def until(condition, seconds=20):
-    end = time.time() + seconds
-    while time.time() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.1)
-    return condition()
-
-
-class Aws:
-    """The aws command line with nothing but an endpoint."""
-
-    def __init__(self, url, region):
-        self.url, self.region = url, region
-
-    def __call__(self, *arguments):
-        env = dict(os.environ, AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test", AWS_DEFAULT_REGION=self.region, AWS_PAGER="", AWS_CONFIG_FILE="/dev/null", AWS_SHARED_CREDENTIALS_FILE="/dev/null")
-        run = subprocess.run(["/usr/bin/aws", "--endpoint-url", self.url, "--output", "json", *arguments], env=env, capture_output=True, text=True)
-        self.error = run.stderr
-        return json.loads(run.stdout) if run.stdout.strip() else None
-
+binary = Server.binary = os.path.abspath(sys.argv[1])
 
 class Listener:
     """An HTTP endpoint that SNS may call: confirms the subscription, keeps what it is told."""
@@ -629,8 +580,7 @@ def main():
         the_terminal(directory)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    print(f"{results['passed']} passed, {results['failed']} failed")
-    sys.exit(1 if results["failed"] else 0)
+    finish()
 
 
 main()

@@ -25,8 +25,10 @@ import boto3
 import botocore.config
 import botocore.exceptions
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from postgres import Postgres, free_port  # noqa: E402
+sys.dont_write_bytecode = True
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(__file__).resolve().parent.parent / "support")]
+from postgres import Postgres  # noqa: E402
+from stock import check, finish, free_port, results, until  # noqa: E402
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("binary")
@@ -40,22 +42,6 @@ binary = os.path.abspath(options.binary)
 LEASE = 3.0  # seconds; machines that run tests stand still for one or two
 SHARDS = {"us-east", "us-west", "eu", "ap"}
 LOADED = "us-west"  # the shard of the region that the load is for; its copies go to one of us-east
-results = {"passed": 0, "failed": 0}
-
-
-def check(name, condition, detail=""):
-    results["passed" if condition else "failed"] += 1
-    print(f"  {'ok    ' if condition else 'FAILED'} {name}" + ("" if condition else f": {detail}"), flush=True)
-
-
-def until(condition, seconds):
-    end = time.time() + seconds
-    while time.time() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.02)
-    return condition()
 
 
 class Node:
@@ -492,8 +478,7 @@ def main():
             shutil.rmtree(folder, ignore_errors=True)
         if "partition" in wanted:
             partition_outside()
-    print(f"{results['passed']} passed, {results['failed']} failed", flush=True)
-    sys.exit(1 if results["failed"] else 0)
+    finish()
 
 
 main()
