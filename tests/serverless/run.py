@@ -126,9 +126,12 @@ class Stack:
         return p["FunctionName"], {"Arn": made["FunctionArn"]}
 
     def AWS_Serverless_StateMachine(self, name, p):
-        definition = self.client("s3").get_object(Bucket=self.bucket, Key=p["DefinitionUri"])["Body"].read().decode()
-        definition = re.sub(r"\$\{([^}]+)\}", lambda m: str(p["DefinitionSubstitutions"][m[1]]), definition)
-        self.timeouts = getattr(self, "timeouts", {}) | {s["Resource"]: s["TimeoutSeconds"] for s in json.loads(definition)["States"].values() if "Resource" in s}
+        if "Definition" in p:
+            definition = json.dumps(p["Definition"])
+        else:
+            definition = self.client("s3").get_object(Bucket=self.bucket, Key=p["DefinitionUri"])["Body"].read().decode()
+            definition = re.sub(r"\$\{([^}]+)\}", lambda m: str(p["DefinitionSubstitutions"][m[1]]), definition)
+        self.timeouts = getattr(self, "timeouts", {}) | {s["Resource"]: s["TimeoutSeconds"] for s in json.loads(definition)["States"].values() if "TimeoutSeconds" in s}
         return self.client("stepfunctions").create_state_machine(name=p["Name"], definition=definition, roleArn=p["Role"])["stateMachineArn"], {}
 
     def AWS_Events_Rule(self, name, p):
@@ -244,6 +247,18 @@ def main():
         told = until(dr.told, 10)
         check("and is told", told and "Snapshot Management Error" in json.dumps(told[0]), told)
         check("the good copy is there", len(away.describe_snapshots(OwnerIds=["self"])["Snapshots"]) == 1)
+
+        # An event that is delivered twice, at once and again later.
+        event = event | {"id": "twice"}
+        def deliver():
+            started = states.start_execution(stateMachineArn=dr.made["BeginMachine"][0], input=json.dumps(event))["executionArn"]
+            return lambda: (lambda d: d if d["status"] != "RUNNING" else None)(states.describe_execution(executionArn=started))
+        pair = [deliver(), deliver()]
+        begun = [until(b, 20) for b in pair]
+        until(lambda: any(e["name"] == "twice" and e["status"] == "FAILED" for e in ended(dr)))
+        begun.append(until(deliver(), 20))
+        check("an event delivered three times begins", all(b and b["status"] == "SUCCEEDED" for b in begun), begun)
+        check("and is one execution", [e["name"] for e in ended(dr)].count("twice") == 1 and len(ended(dr)) == 5, ended(dr))
 
         # The hourly machine, in both regions: nothing to make good.
         for stack in (primary, dr):
