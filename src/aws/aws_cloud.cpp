@@ -61,7 +61,7 @@ Task<cloud::Reply> AwsCloud::call(cloud::Call call) {
   }
   std::string at = endpoint(call.service, call.region);
   const auto url = net::Url::parse(at);
-  if (!url) co_return cloud::error("InvalidEndpoint", url.error());
+  if (!url) co_return cloud::error(kNoEndpoint, url.error());
   wire::HttpRequest request = wire::encode_request(*service, *operation, call.input);
   request.headers.add("Host", host_of(*url));
   wire::sign(request, options_.credentials(), {signing_region(call.service, call.region), call.service, loop_.now()});
@@ -69,8 +69,7 @@ Task<cloud::Reply> AwsCloud::call(cloud::Call call) {
   client_.send(at, std::move(request),
                [&loop = loop_, answer](auto outcome) { loop.post([answer, outcome = std::move(outcome)] { answer.set(outcome); }); });
   const auto response = co_await answer;
-  if (!response)
-    co_return cloud::error("EndpointUnreachable", fmt::format("{} of {}: {}", call.operation, call.service, response.error()), 503);
+  if (!response) co_return cloud::error(kUnreachable, fmt::format("{} cannot be reached: {}", at, response.error()), 503);
   co_return wire::decode_reply(*service, *operation, *response);
 }
 

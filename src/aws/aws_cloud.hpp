@@ -5,7 +5,8 @@
 //
 // Threads: the loop's, as any Cloud; the answer comes over the client's thread back to the loop. `client` should have as much patience as
 // the slowest call needs (its Options::longest).
-// Errors: what the service said; without an answer "EndpointUnreachable" (cloud::Kind::unavailable: it may have acted).
+// Errors: what the service said; kUnreachable without an answer (cloud::Kind::unavailable: it may have acted); kNoEndpoint for an endpoint
+// that is no URL. Both are sentences.
 // Source: AWS General Reference, "Service endpoints"; EC2 API Reference, CopySnapshot.
 #pragma once
 #include <functional>
@@ -18,6 +19,9 @@
 #include "wire/sigv4.hpp"
 
 namespace snapward::aws {
+
+inline constexpr const char* kUnreachable = "EndpointUnreachable";
+inline constexpr const char* kNoEndpoint = "InvalidEndpoint";
 
 // "https://ec2.us-west-2.amazonaws.com"; services that are one for all regions have one endpoint.
 std::string endpoint_of(const std::string& service, const std::string& region);

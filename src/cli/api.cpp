@@ -2,44 +2,38 @@
 
 #include <fmt/format.h>
 
-#include <condition_variable>
-#include <mutex>
+#include <cstdlib>
 #include <optional>
-
-#include "wire/protocol.hpp"
-#include "wire/sigv4.hpp"
 
 namespace snapward::cli {
 
-std::expected<Json, std::string> Api::call(const std::string& region, const std::string& operation, const Json& input) {
-  const wire::Service* service = wire::find_service(service_);
-  const wire::Operation* op = service->find(operation);
-  const auto url = net::Url::parse(endpoint_);
-  if (!url) return std::unexpected(url.error());
-  wire::HttpRequest request = wire::encode_request(*service, *op, input);
-  request.headers.add("Host", url->host + ':' + url->port);
+namespace {
+wire::Credentials credentials() {
   const auto from_environment = [](const char* name, const char* fallback) {
     const char* value = std::getenv(name);
     return std::string(value ? value : fallback);
   };
-  wire::sign(request,
-             {from_environment("AWS_ACCESS_KEY_ID", "test"), from_environment("AWS_SECRET_ACCESS_KEY", "test"),
-              from_environment("AWS_SESSION_TOKEN", "")},
-             {region, service_, std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now())});
-  std::mutex mutex;
-  std::condition_variable ready;
-  std::optional<std::expected<wire::HttpResponse, std::string>> answer;
-  client_->send(endpoint_, std::move(request), [&](auto outcome) {
-    const std::lock_guard lock(mutex);
-    answer = std::move(outcome);
-    ready.notify_one();
+  return {from_environment("AWS_ACCESS_KEY_ID", "test"), from_environment("AWS_SECRET_ACCESS_KEY", "test"),
+          from_environment("AWS_SESSION_TOKEN", "")};
+}
+}  // namespace
+
+Api::Api(std::string endpoint, std::string service)
+    : service_(std::move(service)), cloud_(loop_, *client_, {.endpoint = std::move(endpoint), .credentials = credentials}) {}
+
+std::expected<Json, std::string> Api::call(const std::string& region, const std::string& operation, const Json& input) {
+  std::optional<cloud::Reply> reply;
+  loop_.post([&] {
+    loop_.spawn(cloud_.call({service_, region, operation, input}), [&](cloud::Reply answer) {
+      reply = std::move(answer);
+      loop_.stop();
+    });
   });
-  std::unique_lock lock(mutex);
-  ready.wait(lock, [&] { return answer.has_value(); });
-  if (!*answer) return std::unexpected(fmt::format("{} cannot be reached: {}", endpoint_, answer->error()));
-  auto reply = wire::decode_reply(*service, *op, **answer);
-  if (!reply) return std::unexpected(fmt::format("{}: {}", reply.error().code, reply.error().message));
-  return *std::move(reply);
+  loop_.run();
+  if (*reply) return **std::move(reply);
+  const cloud::Error& error = reply->error();
+  if (error.code == aws::kUnreachable || error.code == aws::kNoEndpoint) return std::unexpected(error.message);
+  return std::unexpected(fmt::format("{}: {}", error.code, error.message));
 }
 
 }  // namespace snapward::cli
