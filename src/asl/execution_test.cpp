@@ -564,6 +564,20 @@ TEST(Execution, AWaitSaysWhatIsWrongWithItsSeconds) {
   EXPECT_EQ(cause("{}"), "The SecondsPath parameter does not reference an input value: $.s");
 }
 
+TEST(Execution, SaysWhichPathLeadsNowhere) {
+  const auto cause = [](const std::string& fields) {
+    Transcript run(
+        R"x({"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:lambda:us-west-2:1:function:f","End":true,)x" + fields + "}}}",
+        R"x({"a":{"b":1}})x");
+    EXPECT_EQ(run.execution->failure().error, "States.Runtime");
+    return run.execution->failure().cause.substr(run.execution->failure().cause.find(". ") + 2);
+  };
+  EXPECT_EQ(cause(R"x("InputPath":"$.c")x"), "Invalid path '$.c' : No results for path: $['c']");
+  EXPECT_EQ(cause(R"x("InputPath":"$.a.c.d")x"), "Invalid path '$.a.c.d' : Missing property in path $['a']['c']");
+  EXPECT_EQ(cause(R"x("TimeoutSecondsPath":"$.t")x"), "Invalid path '$.t' : No results for path: $['t']");
+  EXPECT_EQ(cause(R"x("HeartbeatSecondsPath":"$.t")x"), "Invalid path '$.t' : No results for path: $['t']");
+}
+
 // What RedriveExecution feeds to a new Execution.
 Input redrive_of(const Transcript& failed) {
   Json::Object point = failed.execution->failure_point().as_object();

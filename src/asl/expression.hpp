@@ -80,7 +80,8 @@ class Template {
   [[nodiscard]] const Json* literal() const { return kind_ == Kind::literal ? &literal_ : nullptr; }
   [[nodiscard]] bool is_jsonata() const { return kind_ == Kind::jsonata; }
   [[nodiscard]] bool is_path() const { return kind_ == Kind::expression; }
-  [[nodiscard]] const std::string& text() const;  // of its one expression
+  [[nodiscard]] const Expression* path() const { return expression_.get(); }  // its one JSONPath expression, or null
+  [[nodiscard]] const std::string& text() const;                              // of its one expression
   [[nodiscard]] const std::string& field() const { return field_; }
   void variables(std::set<std::string>& out) const;
 

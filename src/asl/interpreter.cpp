@@ -279,7 +279,8 @@ void Execution::Interpreter::perform(Frame& frame) {
 
 Failure Execution::Interpreter::no_such_path(const Frame& frame, const Expression& path, const Json& data) {
   const Json context = path.is_context() ? this->context(frame) : Json();
-  return {errors::kRuntime, fmt::format("Invalid path '{}': {}", path.text(), path.path().why_missing(path.is_context() ? context : data))};
+  return {errors::kRuntime,
+          fmt::format("Invalid path '{}' : {}", path.text(), path.path().why_missing(path.is_context() ? context : data))};
 }
 
 // ── Leaving a state ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -63,6 +63,9 @@ Outcome<double> Execution::Interpreter::number(Frame& frame, const Template& t, 
 
 Outcome<std::optional<std::int64_t>> Execution::Interpreter::seconds(Frame& frame, const std::optional<Template>& t, std::int64_t least) {
   if (!t) return std::nullopt;
+  if (t->path())
+    if (const auto found = t->find(scope(frame, frame.data)); found && !*found)
+      return std::unexpected(no_such_path(frame, *t->path(), frame.data));
   const auto n = number(frame, *t, true);
   if (!n) return std::unexpected(n.error());
   if (*n < static_cast<double>(least) || *n > 99'999'999)

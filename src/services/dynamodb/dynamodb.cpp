@@ -53,9 +53,50 @@ store::Range sorted_range(const std::string& prefix, const KeyCondition& conditi
   return range;
 }
 
+// The part of a table that one of several scanners reads: whole partitions, told apart by the digest of their keys.
+struct Segment {
+  std::uint64_t number = 0, total = 1;
+
+  static std::expected<Segment, cloud::Error> from(const Json& input) {
+    const Json *number = input.find("Segment"), *total = input.find("TotalSegments");
+    if (!number && !total) return Segment{};
+    if (!total)
+      return invalid_input("The TotalSegments parameter is required but was not present in the request when Segment parameter is present");
+    if (!number)
+      return invalid_input("The Segment parameter is required but was not present in the request when parameter TotalSegments is present");
+    const std::int64_t n = number->integer_or(-1), of = total->integer_or(0);
+    if (of < 1 || of > 1'000'000)
+      return invalid_input(
+          fmt::format("1 validation error detected: Value '{}' at 'totalSegments' failed to satisfy constraint: Member must "
+                      "have value {} than or equal to {}",
+                      of, of < 1 ? "greater" : "less", of < 1 ? 1 : 1'000'000));
+    if (n < 0 || n >= of)
+      return invalid_input(
+          fmt::format("The Segment parameter is zero-based and must be less than parameter TotalSegments: Segment: {} is "
+                      "not less than TotalSegments: {}",
+                      n, of));
+    return Segment{static_cast<std::uint64_t>(n), static_cast<std::uint64_t>(of)};
+  }
+  // `key`: of a row, behind the table's name; its partition ends with \1.
+  [[nodiscard]] bool has(std::string_view key) const {
+    if (total == 1) return true;
+    const std::string digest = sha256(key.substr(0, key.find('\1')));
+    std::uint64_t n = 0;
+    for (std::size_t i = 0; i < 8; ++i) n = n << 8U | static_cast<unsigned char>(digest[i]);
+    return n % total == number;
+  }
+};
+
 void add_capacity(Json::Object& reply, const Json& input, const std::string& table) {
   const std::string_view wanted = input["ReturnConsumedCapacity"].string_or("NONE");
   if (wanted != "NONE") reply.set("ConsumedCapacity", Json::object({{"TableName", table}, {"CapacityUnits", 1.0}}));
+}
+
+// Puts and deletions can give the item as it was, or nothing.
+std::expected<void, cloud::Error> may_return(const Json& input) {
+  const std::string_view wanted = input["ReturnValues"].string_or("NONE");
+  if (wanted != "NONE" && wanted != "ALL_OLD") return invalid_input("Return values set to invalid value");
+  return {};
 }
 
 }  // namespace
@@ -113,12 +154,16 @@ std::expected<DynamoDb::Table*, cloud::Error> DynamoDb::table_of(const std::stri
   if (const auto parsed = Arn::parse(given)) given = parsed->resource_id("table").value_or("");
   const auto found = tables_.find({region, given});
   if (found != tables_.end()) return &found->second;
-  if (given.size() < 3 || given.size() > 255 ||
-      !std::ranges::all_of(given, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' || c == '.'; }))
+  const char* wrong = nullptr;
+  if (!std::ranges::all_of(given, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' || c == '.'; }))
+    wrong = "satisfy regular expression pattern: [a-zA-Z0-9_.-]+";
+  else if (given.size() < 3)
+    wrong = "have length greater than or equal to 3";
+  else if (given.size() > 255)
+    wrong = "have length less than or equal to 255";
+  if (wrong)
     return invalid_input(
-        fmt::format("1 validation error detected: Value '{}' at 'tableName' failed to satisfy constraint: Member must satisfy regular "
-                    "expression pattern: [a-zA-Z0-9_.-]+",
-                    given));
+        fmt::format("1 validation error detected: Value '{}' at 'tableName' failed to satisfy constraint: Member must {}", given, wrong));
   return cloud::error("ResourceNotFoundException", "Requested resource not found");
 }
 
@@ -137,6 +182,46 @@ Json DynamoDb::describe(const Table& t, const char* status) const {
   return Json(std::move(out));
 }
 
+// KeySchema and AttributeDefinitions of a new table.
+std::expected<void, cloud::Error> DynamoDb::read_keys(const Json& in, Table& t) {
+  const auto& schema = in["KeySchema"].items();
+  if (schema.size() > 2)
+    return invalid_input(
+        fmt::format("1 validation error detected: Value '{}' at 'keySchema' failed to satisfy constraint: Member must "
+                    "have length less than or equal to 2",
+                    in["KeySchema"].dump()));
+  for (std::size_t i = 0; i < schema.size(); ++i) {
+    if (schema[i]["KeyType"].string_or() != (i == 0 ? "HASH" : "RANGE"))
+      return invalid_input(i == 0 ? "Invalid KeySchema: The first KeySchemaElement is not a HASH key type"
+                                  : "Invalid KeySchema: The second KeySchemaElement is not a RANGE key type");
+    (i == 0 ? t.partition : t.sort) = schema[i]["AttributeName"].string_or();
+  }
+  if (t.partition == t.sort) return invalid_input("Both the Hash Key and the Range Key element in the KeySchema have the same name");
+  std::string defined;
+  const auto& definitions = in["AttributeDefinitions"].items();
+  for (std::size_t i = 0; i < definitions.size(); ++i) {
+    const std::string name(definitions[i]["AttributeName"].string_or()), type(definitions[i]["AttributeType"].string_or());
+    if (type != "S" && type != "N" && type != "B")
+      return invalid_input(
+          fmt::format("1 validation error detected: Value '{}' at 'attributeDefinitions.{}.member.attributeType' failed to "
+                      "satisfy constraint: Member must satisfy enum value set: [B, N, S]",
+                      type, i + 1));
+    t.types[name] = type;
+    defined += (defined.empty() ? "" : ", ") + name;
+  }
+  for (const auto& key : t.keys())
+    if (!t.types.contains(key))
+      return invalid_input(
+          fmt::format("One or more parameter values were invalid: Some index key attributes are not defined in AttributeDefinitions. Keys: "
+                      "[{}], AttributeDefinitions: [{}]",
+                      key, defined));
+  if (t.types.size() != t.keys().size())
+    return invalid_input(
+        "One or more parameter values were invalid: Number of attributes in KeySchema does not exactly match number of attributes defined "
+        "in AttributeDefinitions");
+  return {};
+}
+
 Reply DynamoDb::create_table(const Call& call) {
   const Json& in = call.input;
   const std::string name(in["TableName"].string_or());
@@ -147,22 +232,13 @@ Reply DynamoDb::create_table(const Call& call) {
   for (const char* later : {"GlobalSecondaryIndexes", "LocalSecondaryIndexes", "StreamSpecification"})
     if (in.find(later)) return cloud::error("NotImplemented", fmt::format("Snapward's local cloud has no {} of tables.", later), 501);
   Table t;
-  for (const Json& k : in["KeySchema"].items())
-    (k["KeyType"].string_or() == "HASH" ? t.partition : t.sort) = k["AttributeName"].string_or();
-  for (const Json& a : in["AttributeDefinitions"].items())
-    t.types[std::string(a["AttributeName"].string_or())] = a["AttributeType"].string_or();
-  if (t.partition.empty()) return invalid_input("Invalid KeySchema: The first KeySchemaElement is not a HASH key type");
-  for (const auto& key : t.keys())
-    if (!t.types.contains(key))
-      return invalid_input(
-          fmt::format("One or more parameter values were invalid: Some index key attributes are not defined in AttributeDefinitions. Keys: "
-                      "[{}], AttributeDefinitions: []",
-                      key));
-  if (t.types.size() != t.keys().size())
+  if (auto keyed = read_keys(in, t); !keyed) return std::unexpected(keyed.error());
+  const bool on_demand = in["BillingMode"].string_or() == "PAY_PER_REQUEST";
+  if (on_demand && in.find("ProvisionedThroughput"))
     return invalid_input(
-        "One or more parameter values were invalid: Number of attributes in KeySchema does not exactly match number of attributes defined "
-        "in AttributeDefinitions");
-  if (in["BillingMode"].string_or("PROVISIONED") == "PROVISIONED" && !in.find("ProvisionedThroughput"))
+        "One or more parameter values were invalid: Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is "
+        "PAY_PER_REQUEST");
+  if (!on_demand && !in.find("ProvisionedThroughput"))
     return invalid_input(
         "One or more parameter values were invalid: ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is "
         "PROVISIONED");
@@ -286,6 +362,7 @@ std::expected<void, cloud::Error> DynamoDb::check(const Json& input, Substitutes
 Reply DynamoDb::put(const Call& call) {
   auto a = asked(call, {"Expected", "ConditionalOperator"});
   if (!a) return std::unexpected(a.error());
+  if (auto may = may_return(call.input); !may) return std::unexpected(may.error());
   Json::Object item;
   if (call.input["Item"].is_object())
     for (const auto& [name, value] : call.input["Item"].as_object()) {
@@ -327,6 +404,7 @@ Reply DynamoDb::get(const Call& call) {
 Reply DynamoDb::remove(const Call& call) {
   auto a = asked(call, {"Expected", "ConditionalOperator"});
   if (!a) return std::unexpected(a.error());
+  if (auto may = may_return(call.input); !may) return std::unexpected(may.error());
   const auto key = key_of(*a->table, call.input["Key"], false);
   if (!key) return std::unexpected(key.error());
   const auto before = read(*key);
@@ -371,10 +449,14 @@ Reply DynamoDb::update_item(const Call& call) {
 }
 
 Reply DynamoDb::query(const Call& call, bool whole) {
-  auto a = asked(call, {"KeyConditions", "QueryFilter", "ScanFilter", "ConditionalOperator", "AttributesToGet", "IndexName"});
+  auto a = asked(call, {"KeyConditions", "QueryFilter", "ScanFilter", "ConditionalOperator", "AttributesToGet"});
   if (!a) return std::unexpected(a.error());
   const Json& in = call.input;
   Table& t = *a->table;
+  if (const Json* index = in.find("IndexName"))  // no table has one
+    return invalid_input(fmt::format("The table does not have the specified index: {}", index->string_or()));
+  const auto segment = whole ? Segment::from(in) : std::expected<Segment, cloud::Error>{};
+  if (!segment) return std::unexpected(segment.error());
   std::string prefix = prefix_of(t.region, t.name);
   KeyCondition condition;
   if (!whole) {
@@ -398,19 +480,22 @@ Reply DynamoDb::query(const Call& call, bool whole) {
     else
       range.from = std::max(range.from, *key + '\0');
   }
+  const std::set<std::string> not_of = whole ? std::set<std::string>{} : t.keys();  // what a query's filter may not speak of
   const std::int64_t limit = in["Limit"].integer_or(0);
   if (in.find("Limit") && limit < 1)
     return invalid_input(
         fmt::format("1 validation error detected: Value '{}' at 'limit' failed to satisfy constraint: Member must have value greater than "
                     "or equal to 1",
                     limit));
-  if (limit > 0) range.limit = static_cast<std::size_t>(limit) + 2;  // whether there are more, and the bound that "<" leaves out
+  if (limit > 0 && segment->total == 1)
+    range.limit = static_cast<std::size_t>(limit) + 2;  // whether there are more, and the bound that "<" leaves out
   Json::Array items;
   std::int64_t scanned = 0, count = 0;
   std::size_t bytes = 0;
   Json last;
   bool more = false;
   for (const auto& row : env_.ledger.scan(kItems, range)) {
+    if (!segment->has(std::string_view(row.key).substr(prefix.size()))) continue;
     const auto json = Json::parse(row.value);
     if (!json) continue;
     Json item = from_row(*json);
@@ -423,7 +508,7 @@ Reply DynamoDb::query(const Call& call, bool whole) {
     bytes += row.value.size();
     last = key_only(item, t.keys());
     if (const Json* filter = in.find("FilterExpression")) {
-      const auto held = holds("FilterExpression", std::string(filter->string_or()), a->with, item);
+      const auto held = holds("FilterExpression", std::string(filter->string_or()), a->with, item, not_of);
       if (!held) return invalid_input(held.error());
       if (!*held) continue;
     }
@@ -439,7 +524,7 @@ Reply DynamoDb::query(const Call& call, bool whole) {
   if (scanned == 0) {  // nothing was looked at: the expressions are checked all the same
     const Json none{Json::Object{}};
     if (const Json* filter = in.find("FilterExpression"))
-      if (const auto held = holds("FilterExpression", std::string(filter->string_or()), a->with, none); !held)
+      if (const auto held = holds("FilterExpression", std::string(filter->string_or()), a->with, none, not_of); !held)
         return invalid_input(held.error());
     if (const Json* projection = in.find("ProjectionExpression"))
       if (const auto part = project(std::string(projection->string_or()), a->with, none); !part) return invalid_input(part.error());
@@ -488,7 +573,11 @@ Reply DynamoDb::batch_write(const Call& call) {
       changes.push_back({*table, *row, std::move(item)});
     }
   }
-  if (changes.empty() || changes.size() > 25) return invalid_input("Too many items requested for the BatchWriteItem call");
+  if (changes.empty())
+    return invalid_input(
+        "1 validation error detected: Value '{}' at 'requestItems' failed to satisfy constraint: Member must have length greater than or "
+        "equal to 1");
+  if (changes.size() > 25) return invalid_input("Too many items requested for the BatchWriteItem call");
   for (const Change& c : changes)
     if (const auto before = read(c.key); before || c.item) write(*c.table, c.key, before, c.item);
   return Json::object({{"UnprocessedItems", Json(Json::Object{})}});
@@ -498,6 +587,7 @@ Reply DynamoDb::batch_get(const Call& call) {
   if (!call.input["RequestItems"].is_object()) return invalid_input("The batch get request list for a table cannot be null or empty");
   Json::Object responses;
   std::size_t total = 0;
+  std::set<std::string> seen;
   for (const auto& [name, request] : call.input["RequestItems"].as_object()) {
     const auto table = table_of(call.region, Json(name));
     if (!table) return std::unexpected(table.error());
@@ -508,6 +598,7 @@ Reply DynamoDb::batch_get(const Call& call) {
       if (++total > 100) return invalid_input("Too many items requested for the BatchGetItem call");
       const auto row = key_of(**table, key, false);
       if (!row) return std::unexpected(row.error());
+      if (!seen.insert(*row).second) return invalid_input("Provided list of item keys contains duplicates");
       auto item = read(*row);
       if (!item) continue;
       if (const Json* projection = request.find("ProjectionExpression")) {

@@ -44,6 +44,7 @@ class DynamoDb final : public Service {
   Reply batch_write(const Call& call);
   Reply batch_get(const Call& call);
 
+  static std::expected<void, cloud::Error> read_keys(const Json& input, Table& table);
   std::expected<Asked, cloud::Error> asked(const Call& call, std::initializer_list<const char*> legacy);
   std::expected<Table*, cloud::Error> table_of(const std::string& region, const Json& name);
   [[nodiscard]] Json describe(const Table& table, const char* status) const;

@@ -1,5 +1,8 @@
 // DynamoDB over the Cloud port: tables, items, expressions.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include <set>
 
 #include "services/dynamodb/value.hpp"
 #include "support/world.hpp"
@@ -18,9 +21,12 @@ TEST(DynamoDbValue, NumbersSortAndAdd) {
   EXPECT_EQ(*number("-0"), "0");
   EXPECT_FALSE(number("1x"));
   EXPECT_FALSE(number("1" + std::string(37, '0') + "11"));
-  EXPECT_EQ(sum("0.1", "0.2", false), "0.3");
-  EXPECT_EQ(sum("99999999999999999999999999999999999998", "1", false), "99999999999999999999999999999999999999");
-  EXPECT_EQ(sum("1", "3", true), "-2");
+  EXPECT_EQ(*sum("0.1", "0.2", false), "0.3");
+  EXPECT_EQ(*sum("99999999999999999999999999999999999998", "1", false), "99999999999999999999999999999999999999");
+  EXPECT_EQ(*sum("1", "3", true), "-2");
+  EXPECT_EQ(sum("9E+125", "9E+125", false).error(),
+            "Number overflow. Attempting to store a number with magnitude larger than supported range");
+  EXPECT_EQ(number("abc").error(), "The parameter cannot be converted to a numeric value: abc");
 }
 
 struct DynamoDbTest : testing::Test {
@@ -83,7 +89,7 @@ TEST_F(DynamoDbTest, Updates) {
   EXPECT_EQ(
       updated("SET id = :v", R"x({":v":{"S":"2"}})x"),
       "ValidationException: One or more parameter values were invalid: Cannot update attribute id. This attribute is part of the key");
-  EXPECT_EQ(updated("SET x = missing", "{}"),
+  EXPECT_EQ(updated("SET x = absent", "{}"),
             "ValidationException: The provided expression refers to an attribute that does not exist in the item");
   EXPECT_EQ(updated("SET x.y = :v", R"x({":v":{"S":"2"}})x"),
             "ValidationException: The document path provided in the update expression is invalid for update");
@@ -121,7 +127,7 @@ TEST_F(DynamoDbTest, QueriesFollowTheKeys) {
       (std::vector<std::string>{"2.5", "9"}));
   EXPECT_EQ(
       queried(
-          R"x("KeyConditionExpression":"artist = :a","FilterExpression":"NOT (even = :f OR size(artist) > :n)","ExpressionAttributeValues":{":a":{"S":"a"},":f":{"BOOL":false},":n":{"N":"5"}})x"),
+          R"x("KeyConditionExpression":"artist = :a","FilterExpression":"NOT (even = :f OR size(title) > :n)","ExpressionAttributeValues":{":a":{"S":"a"},":f":{"BOOL":false},":n":{"N":"5"}})x"),
       std::vector<std::string>{"10"});
   EXPECT_EQ(
       queried(
@@ -137,6 +143,93 @@ TEST_F(DynamoDbTest, QueriesFollowTheKeys) {
             "ValidationException: Query condition missed key schema element: artist");
   w.must("dynamodb", "DeleteTable", R"x({"TableName":"music"})x");
   EXPECT_TRUE(w.refusal("dynamodb", "Scan", R"x({"TableName":"music"})x").starts_with("ResourceNotFoundException"));
+}
+
+TEST_F(DynamoDbTest, WhatDynamoDbRefusesIsRefused) {
+  const std::string invalid = "ValidationException: ";
+  EXPECT_EQ(updated("SET name = :v", R"x({":v":{"S":"2"}})x"),
+            invalid + "Invalid UpdateExpression: Attribute name is a reserved keyword; reserved keyword: name");
+  EXPECT_EQ(updated("SET a.Status = :v", R"x({":v":{"S":"2"}})x"),
+            invalid + "Invalid UpdateExpression: Attribute name is a reserved keyword; reserved keyword: Status");
+  EXPECT_EQ(updated("SET #n = :v", R"x({":v":{"S":"2"}})x", R"x(,"ExpressionAttributeNames":{"#n":"name"})x"),
+            R"x({"id":{"S":"1"},"name":{"S":"2"}})x");
+  EXPECT_EQ(updated("SET a.b = :v REMOVE a", R"x({":v":{"S":"2"}})x"),
+            invalid +
+                "Invalid UpdateExpression: Two document paths overlap with each other; must remove or rewrite one of these paths; path "
+                "one: [a, b], path two: [a]");
+  EXPECT_EQ(updated("SET a.b = :v, a[0] = :v", R"x({":v":{"S":"2"}})x"),
+            invalid +
+                "Invalid UpdateExpression: Two document paths conflict with each other; must remove or rewrite one of these paths; path "
+                "one: [a, b], path two: [a, [0]]");
+  EXPECT_EQ(updated("ADD a :v", R"x({":v":{"S":"2"}})x"),
+            invalid +
+                "Invalid UpdateExpression: Incorrect operand type for operator or function; operator: ADD, operand type: STRING, "
+                "typeSet: ALLOWED_FOR_ADD_OPERAND");
+  const auto refused = [&](const char* operation, const std::string& input) { return w.refusal("dynamodb", operation, input); };
+  const std::string get = R"x({"TableName":"plain","Key":{"id":{"S":"1"}})x";
+  EXPECT_EQ(refused("GetItem", get + R"x(,"ProjectionExpression":"a, a.b"})x"),
+            invalid +
+                "Invalid ProjectionExpression: Two document paths overlap with each other; must remove or rewrite one of these paths; "
+                "path one: [a], path two: [a, b]");
+  EXPECT_EQ(refused("GetItem", get + R"x(,"ExpressionAttributeNames":{}})x"), invalid + "ExpressionAttributeNames must not be empty");
+  EXPECT_EQ(refused("DeleteItem", get + R"x(,"ReturnValues":"ALL_NEW"})x"), invalid + "Return values set to invalid value");
+  EXPECT_EQ(refused("BatchGetItem", R"x({"RequestItems":{"plain":{"Keys":[{"id":{"S":"1"}},{"id":{"S":"1"}}]}}})x"),
+            invalid + "Provided list of item keys contains duplicates");
+  const std::string query = R"x({"TableName":"music","KeyConditionExpression":"artist = :a","ExpressionAttributeValues":{":a":{"S":"a"}})x";
+  EXPECT_EQ(refused("Query", query + R"x(,"FilterExpression":"n > :a"})x"),
+            invalid + "Filter Expression can only contain non-primary key attributes: Primary key attribute: n");
+  EXPECT_EQ(refused("Query", query + R"x(,"IndexName":"i"})x"), invalid + "The table does not have the specified index: i");
+  const auto table = [&](const std::string& keys, const std::string& attributes) {
+    return refused("CreateTable", R"x({"TableName":"new","BillingMode":"PAY_PER_REQUEST","KeySchema":[)x" + keys +
+                                      R"x(],"AttributeDefinitions":[)x" + attributes + "]}");
+  };
+  const std::string hash = R"x({"AttributeName":"p","KeyType":"HASH"})x", p = R"x({"AttributeName":"p","AttributeType":"S"})x";
+  EXPECT_EQ(table(hash + R"x(,{"AttributeName":"s","KeyType":"HASH"})x", p),
+            invalid + "Invalid KeySchema: The second KeySchemaElement is not a RANGE key type");
+  EXPECT_EQ(table(hash + R"x(,{"AttributeName":"p","KeyType":"RANGE"})x", p),
+            invalid + "Both the Hash Key and the Range Key element in the KeySchema have the same name");
+  EXPECT_EQ(table(hash + R"x(,{"AttributeName":"s","KeyType":"RANGE"})x", p),
+            invalid +
+                "One or more parameter values were invalid: Some index key attributes are not defined in AttributeDefinitions. Keys: "
+                "[s], AttributeDefinitions: [p]");
+  EXPECT_EQ(table(hash, R"x({"AttributeName":"p","AttributeType":"BOOL"})x"),
+            invalid +
+                "1 validation error detected: Value 'BOOL' at 'attributeDefinitions.1.member.attributeType' failed to satisfy "
+                "constraint: Member must satisfy enum value set: [B, N, S]");
+  EXPECT_EQ(refused("Scan", R"x({"TableName":"t"})x"),
+            invalid +
+                "1 validation error detected: Value 't' at 'tableName' failed to satisfy constraint: Member must have length greater "
+                "than or equal to 3");
+}
+
+// Scanners side by side read every item once, whichever pages they take.
+TEST_F(DynamoDbTest, ATableIsScannedInSegments) {
+  for (int i = 0; i < 100; ++i) w.must("dynamodb", "PutItem", fmt::format(R"x({{"TableName":"plain","Item":{{"id":{{"S":"{}"}}}}}})x", i));
+  std::multiset<std::string> seen;
+  std::size_t least = 100;
+  for (int segment = 0; segment < 4; ++segment) {
+    std::size_t here = 0;
+    Json start;
+    do {
+      Json::Object input{{"TableName", "plain"}, {"Segment", segment}, {"TotalSegments", 4}, {"Limit", 7}};
+      if (start.is_object()) input.set("ExclusiveStartKey", start);
+      const Json page = w.must("dynamodb", "Scan", Json(std::move(input)));
+      for (const Json& item : page["Items"].items()) seen.insert(std::string(item["id"]["S"].string_or()));
+      here += page["Items"].items().size();
+      start = page["LastEvaluatedKey"];
+    } while (start.is_object());
+    least = std::min(least, here);
+  }
+  EXPECT_EQ(seen.size(), 100U);
+  EXPECT_EQ(std::set<std::string>(seen.begin(), seen.end()).size(), 100U);
+  EXPECT_GT(least, 10U);
+  EXPECT_EQ(
+      w.refusal("dynamodb", "Scan", R"x({"TableName":"plain","Segment":1})x"),
+      "ValidationException: The TotalSegments parameter is required but was not present in the request when Segment parameter is present");
+  EXPECT_EQ(
+      w.refusal("dynamodb", "Scan", R"x({"TableName":"plain","Segment":2,"TotalSegments":2})x"),
+      "ValidationException: The Segment parameter is zero-based and must be less than parameter TotalSegments: Segment: 2 is not less "
+      "than TotalSegments: 2");
 }
 
 TEST_F(DynamoDbTest, DeepExpressionsAreRefused) {

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "base/text.hpp"
+#include "services/dynamodb/reserved_words.hpp"
 #include "services/dynamodb/value.hpp"
 
 namespace snapward::services::dynamodb {
@@ -69,6 +70,47 @@ std::optional<Json> replaced(const Json& value, const Path& path, std::size_t i,
   return Json::object({{"L", std::move(list)}});
 }
 
+// "[a, b, [2]]", as messages show a path.
+std::string shown(const Path& path) {
+  std::string out;
+  for (const Step& step : path) out += (out.empty() ? "" : ", ") + (step.index < 0 ? step.name : fmt::format("[{}]", step.index));
+  return '[' + out + ']';
+}
+
+// What DynamoDB has against two paths in one expression: one lies above the other, or they disagree on what is a map and what a list.
+std::optional<std::string> clash(const std::vector<Path>& paths) {
+  for (std::size_t i = 0; i < paths.size(); ++i)
+    for (std::size_t k = 0; k < i; ++k) {
+      const Path &one = paths[k], &two = paths[i];
+      std::size_t same = 0;
+      while (same < one.size() && same < two.size() && one[same].name == two[same].name && one[same].index == two[same].index) ++same;
+      const bool above = same == one.size() || same == two.size();
+      if (above || (one[same].index < 0) != (two[same].index < 0))
+        return fmt::format("Two document paths {} with each other; must remove or rewrite one of these paths; path one: {}, path two: {}",
+                           above ? "overlap" : "conflict", shown(one), shown(two));
+    }
+  return std::nullopt;
+}
+
+bool is_reserved(std::string_view word) {
+  static const std::set<std::string, std::less<>> kWords = [] {
+    std::set<std::string, std::less<>> out;
+    for (std::string& one : split(kReservedWords, ' '))
+      if (!one.empty()) out.insert(lower(one));
+    return out;
+  }();
+  return kWords.contains(lower(word));
+}
+
+// "STRING", as messages about operators name a value's type.
+std::string_view long_name(std::string_view type) {
+  static const std::map<std::string_view, std::string_view> kNames = {
+      {"S", "STRING"}, {"N", "NUMBER"}, {"B", "BINARY"},      {"BOOL", "BOOLEAN"},  {"NULL", "NULL"},
+      {"M", "MAP"},    {"L", "LIST"},   {"SS", "STRING_SET"}, {"NS", "NUMBER_SET"}, {"BS", "BINARY_SET"}};
+  const auto found = kNames.find(type);
+  return found == kNames.end() ? type : found->second;
+}
+
 class Parser {
  public:
   Parser(std::string kind, const std::string& text, Substitutes& with, const Json& item)
@@ -76,7 +118,8 @@ class Parser {
     split(text);
   }
 
-  std::expected<bool, std::string> condition() {
+  std::expected<bool, std::string> condition(const std::set<std::string>& keys) {
+    forbidden_ = &keys;
     const bool out = any();
     if (!done() && !wrong_) syntax();
     if (wrong_) return std::unexpected(*wrong_);
@@ -84,12 +127,16 @@ class Parser {
   }
   std::expected<Json, std::string> projection() {
     Json out{Json::Object{}};
+    std::vector<Path> paths;
     do {
       const Path p = path();
       if (wrong_) break;
       if (const Json* found = find(item_, p)) out = put(out, p, *found);
+      paths.push_back(p);
     } while (eat(","));
     if (!done() && !wrong_) syntax();
+    if (!wrong_)
+      if (const auto why = clash(paths)) fail(*why);
     if (wrong_) return std::unexpected(*wrong_);
     return out;
   }
@@ -150,6 +197,8 @@ class Parser {
           return fail(fmt::format("An expression attribute name used in the document path is not defined; attribute name: {}", name)),
                  Path{{}};
         out.push_back({*real});
+      } else if (is_reserved(name)) {
+        return fail(fmt::format("Attribute name is a reserved keyword; reserved keyword: {}", name)), Path{{}};
       } else if (!name.empty() && (std::isalpha(static_cast<unsigned char>(name[0])) || name[0] == '_')) {
         out.push_back({name});
       } else {
@@ -164,6 +213,10 @@ class Parser {
         need("]");
       }
     } while (eat("."));
+    if (forbidden_ && forbidden_->contains(out[0].name) && !wrong_) {
+      wrong_ = "Filter Expression can only contain non-primary key attributes: Primary key attribute: " + out[0].name;
+      at_ = words_.size();
+    }
     return out;
   }
   using Operand = std::optional<Json>;  // nothing: no such attribute
@@ -317,10 +370,17 @@ class Parser {
                                 subtract ? "-" : "+", type)),
                std::nullopt;
       }
-      out = Json::object({{"N", sum((*out)["N"].string_or(), (*right)["N"].string_or(), subtract)}});
+      out = added(*out, *right, subtract);
     }
     if (!out && !wrong_) missing();
     return out;
+  }
+  Operand added(const Json& a, const Json& b, bool subtract) {
+    auto n = sum(a["N"].string_or(), b["N"].string_or(), subtract);
+    if (n) return Json::object({{"N", *std::move(n)}});
+    if (!wrong_) wrong_ = n.error();
+    at_ = words_.size();
+    return std::nullopt;
   }
   void missing() {
     if (!wrong_) wrong_ = "The provided expression refers to an attribute that does not exist in the item";
@@ -392,6 +452,7 @@ class Parser {
   std::string kind_;
   Substitutes& with_;
   const Json& item_;
+  const std::set<std::string>* forbidden_ = nullptr;
   std::vector<std::string> words_;
   std::size_t at_ = 0;
   int depth_ = 0;
@@ -406,6 +467,7 @@ std::expected<Updated, std::string> Parser::update(const std::set<std::string>& 
     std::optional<Json> value;  // nothing: removed
   };
   std::vector<Change> changes;  // all are read of the item as it was
+  std::vector<Path> paths;
   while (!done() && !wrong_) {
     const std::string clause = lower(word());
     if (clause != "set" && clause != "remove" && clause != "add" && clause != "delete") {
@@ -428,6 +490,7 @@ std::expected<Updated, std::string> Parser::update(const std::set<std::string>& 
         break;
       }
       out.touched.insert(p[0].name);
+      paths.push_back(p);
       if (clause == "set") {
         need("=");
         auto value = update_value();
@@ -448,8 +511,10 @@ std::expected<Updated, std::string> Parser::update(const std::set<std::string>& 
       const std::string_view type = type_of(*value);
       const bool set = type == "SS" || type == "NS" || type == "BS";
       if ((clause == "add" && !set && type != "N") || (clause == "delete" && !set)) {
-        fail(fmt::format("Incorrect operand type for operator or function; operator: {}, operand type: {}",
-                         clause == "add" ? "ADD" : "DELETE", type));
+        const char* shouted = clause == "add" ? "ADD" : "DELETE";
+        fail(fmt::format(
+            "Incorrect operand type for operator or function; operator: {0}, operand type: {1}, typeSet: ALLOWED_FOR_{0}_OPERAND", shouted,
+            long_name(type)));
         break;
       }
       if (old && type_of(*old) != type) {
@@ -457,7 +522,9 @@ std::expected<Updated, std::string> Parser::update(const std::set<std::string>& 
         break;
       }
       if (type == "N") {
-        changes.push_back({p, old ? Json::object({{"N", sum((*old)["N"].string_or(), (*value)["N"].string_or(), false)}}) : *value});
+        auto total = old ? added(*old, *value, false) : value;
+        if (wrong_) break;
+        changes.push_back({p, *std::move(total)});
         continue;
       }
       std::set<std::string> members;
@@ -476,6 +543,8 @@ std::expected<Updated, std::string> Parser::update(const std::set<std::string>& 
     } while (eat(","));
   }
   if (words_.empty()) fail("The expression can not be empty;");
+  if (!wrong_)
+    if (const auto why = clash(paths)) fail(*why);
   if (wrong_) return std::unexpected(*wrong_);
   // Removals last and, from lists, from behind, so that the others' indexes stay what they were.
   std::vector<Change> removals;
@@ -584,6 +653,8 @@ bool KeyCondition::accepts(const Json& sort) const {
 
 std::expected<Substitutes, std::string> Substitutes::from(const Json& input) {
   Substitutes out;
+  for (const char* given : {"ExpressionAttributeNames", "ExpressionAttributeValues"})
+    if (input[given].is_object() && input[given].as_object().empty()) return std::unexpected(fmt::format("{} must not be empty", given));
   if (const Json& names = input["ExpressionAttributeNames"]; names.is_object())
     for (const auto& [key, name] : names.as_object()) {
       if (!key.starts_with('#'))
@@ -620,8 +691,9 @@ std::optional<std::string> Substitutes::unused() const {
   return std::nullopt;
 }
 
-std::expected<bool, std::string> holds(const std::string& kind, const std::string& expression, Substitutes& with, const Json& item) {
-  return Parser(kind, expression, with, item).condition();
+std::expected<bool, std::string> holds(const std::string& kind, const std::string& expression, Substitutes& with, const Json& item,
+                                       const std::set<std::string>& keys) {
+  return Parser(kind, expression, with, item).condition(keys);
 }
 std::expected<Updated, std::string> update(const std::string& expression, Substitutes& with, const Json& item,
                                            const std::set<std::string>& keys) {

@@ -28,8 +28,9 @@ class Substitutes {
   std::set<std::string> used_;
 };
 
-// kind: "ConditionExpression", "FilterExpression"…: errors begin with it.
-std::expected<bool, std::string> holds(const std::string& kind, const std::string& expression, Substitutes& with, const Json& item);
+// kind: "ConditionExpression", "FilterExpression"…: errors begin with it. It may not speak of `keys`, as a query's filter may not.
+std::expected<bool, std::string> holds(const std::string& kind, const std::string& expression, Substitutes& with, const Json& item,
+                                       const std::set<std::string>& keys = {});
 
 // The item after an update; which attributes at the top were touched.
 struct Updated {

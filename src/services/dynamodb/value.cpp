@@ -175,7 +175,7 @@ std::string_view type_of(const Json& value) {
 
 std::expected<std::string, std::string> number(std::string_view text) {
   const auto parts = take_apart(text);
-  if (!parts) return std::unexpected("A value provided cannot be converted into a number");
+  if (!parts) return std::unexpected(fmt::format("The parameter cannot be converted to a numeric value: {}", text));
   if (parts->digits.size() > kDigits) return std::unexpected("Attempting to store more than 38 significant digits in a Number");
   if (!parts->digits.empty() && parts->exponent > 126)
     return std::unexpected("Number overflow. Attempting to store a number with magnitude larger than supported range");
@@ -184,12 +184,11 @@ std::expected<std::string, std::string> number(std::string_view text) {
   return put_together(*parts);
 }
 
-std::string sum(std::string_view a, std::string_view b, bool subtract) {
+std::expected<std::string, std::string> sum(std::string_view a, std::string_view b, bool subtract) {
   using Number = boost::multiprecision::number<boost::multiprecision::cpp_dec_float<50>>;
   const Number x{std::string(a)}, y{std::string(b)};
   const Number result = subtract ? Number(x - y) : Number(x + y);
-  const auto canonical = number(result.str(kDigits));
-  return canonical.value_or("0");
+  return number(result.str(kDigits));
 }
 
 std::expected<Json, std::string> checked(const Json& value) { return checked(value, 1); }

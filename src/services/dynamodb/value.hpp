@@ -23,7 +23,7 @@ std::string sort_key(const Json& value);
 std::optional<int> compare(const Json& a, const Json& b);
 
 std::expected<std::string, std::string> number(std::string_view text);  // canonical, 38 digits
-std::string sum(std::string_view a, std::string_view b, bool subtract);
+std::expected<std::string, std::string> sum(std::string_view a, std::string_view b, bool subtract);
 
 // Binary values as base64 and back: rows are JSON text.
 Json to_row(const Json& item);

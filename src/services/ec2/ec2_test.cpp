@@ -93,6 +93,10 @@ TEST_F(Ec2Test, ErrorsAreAwsErrors) {
             "InvalidVolume.NotFound: The volume '" + v + "' does not exist.");
   EXPECT_EQ(w.refusal("ec2", "CreateVolume", R"x({"AvailabilityZone":"us-east-2a","Size":1})x"),
             "InvalidParameterValue: Invalid availability zone: [us-east-2a]");
+  EXPECT_EQ(w.refusal("ec2", "CreateVolume", R"x({"AvailabilityZone":"us-west-2a","Size":10,"VolumeType":"io1"})x"),
+            "MissingParameter: The parameter iops must be specified for io1 volumes.");
+  EXPECT_EQ(w.refusal("ec2", "CreateVolume", R"x({"AvailabilityZone":"us-west-2a","Size":10,"VolumeType":"gp2","Iops":100})x"),
+            "InvalidParameterCombination: The parameter iops is not supported for gp2 volumes.");
   EXPECT_EQ(w.refusal("ec2", "CreateVolume", R"x({"AvailabilityZone":"us-west-2a"})x"),
             "MissingParameter: The request must contain the parameter size/snapshot");
   EXPECT_EQ(w.refusal("ec2", "CreateTags", R"x({"Resources":[")x" + v + R"x("],"Tags":[{"Key":"aws:x","Value":"1"}]})x"),

@@ -108,6 +108,13 @@ Reply Ec2::create_volume(const Call& call) {
                                                              v.size_gib < limits->least ? "minimum" : "maximum",
                                                              v.size_gib < limits->least ? limits->least : limits->most));
   if (v.encrypted && v.kms_key_id.empty()) v.kms_key_id = fmt::format("arn:aws:kms:{}:{}:alias/aws/ebs", call.region, env_.account);
+  const bool provisioned = v.type == "io1" || v.type == "io2";
+  if (provisioned && !in.find("Iops"))
+    return cloud::error("MissingParameter", fmt::format("The parameter iops must be specified for {} volumes.", v.type));
+  for (const auto& [member, name, taken] :
+       {std::tuple{"Iops", "iops", provisioned || v.type == "gp3"}, std::tuple{"Throughput", "throughput", v.type == "gp3"}})
+    if (!taken && in.find(member))
+      return cloud::error("InvalidParameterCombination", fmt::format("The parameter {} is not supported for {} volumes.", name, v.type));
   v.iops = in["Iops"].integer_or(v.type == "gp2" ? std::clamp<std::int64_t>(v.size_gib * 3, 100, 16000) : 3000);
   v.throughput = in["Throughput"].integer_or(125);
   auto tags = specified_tags(call, "volume");
