@@ -231,7 +231,7 @@ def main():
         check("a task's error is the function's", asked.get("FunctionError") == "Unhandled" and answer["errorType"] == "Snapward.InvalidInput", answer)
         functions = client("lambda", server.url, PRIMARY)
         functions.create_function(FunctionName="nothing", Runtime="provided.al2023", Handler="snapward-nothing", Role="arn:aws:iam::000000000000:role/r",
-                                  Code={"ZipFile": code})
+                                  Code={"S3Bucket": primary.bucket, "S3Key": "../build/snapward-lambda.zip"})
         answer = json.loads(functions.invoke(FunctionName="nothing")["Payload"].read())
         check("a handler that there is not is named", answer.get("errorType") == "Runtime.NoSuchHandler" and "snapward-nothing" in answer["errorMessage"], answer)
 
