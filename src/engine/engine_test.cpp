@@ -196,7 +196,8 @@ TEST(Ledger, AnAnswerLeavesWhenItsWritesAreSaved) {
   Loop loop(clock, entropy);
   FlakyStore store;
   Ledger ledger(store, loop, Ledger::Mode::background_commits);
-  std::atomic<bool> saved = false, answered = false, idle_answered = false;
+  std::atomic<bool> saved = false, idle_answered = false;
+  std::promise<std::thread::id> answered;
   loop.post([&] { ledger.answer_after_commit([&] { idle_answered = true; }); });
   loop.settle();
   EXPECT_TRUE(idle_answered);
@@ -204,16 +205,18 @@ TEST(Ledger, AnAnswerLeavesWhenItsWritesAreSaved) {
     ledger.put("t", "a", "1");
     ledger.answer_after_commit([&] {
       saved = store.get("t", "a")->has_value();
-      answered = true;
+      answered.set_value(std::this_thread::get_id());
     });
+    ledger.after_commit([&] { loop.stop(); });
   });
   loop.settle();
-  for (int i = 0; i < 500 && !answered; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));  // and no turn of the loop
-  EXPECT_TRUE(answered);
+  auto answer = answered.get_future();
+  ASSERT_EQ(answer.wait_for(std::chrono::seconds(60)), std::future_status::ready);  // and no turn of the loop
+  EXPECT_NE(answer.get(), std::this_thread::get_id());
   EXPECT_TRUE(saved);
-  EXPECT_EQ(ledger.waiting(), 1U);  // until the loop hears of it
-  loop.settle();
+  loop.run();
   EXPECT_EQ(ledger.commits(), 1U);
+  EXPECT_EQ(ledger.waiting(), 0U);
 }
 
 TEST(Ledger, SavesInOrderOnceItCanInTheBackground) {
