@@ -31,9 +31,8 @@ struct AwsCloudTest : testing::Test {
         respond([answer = answer] { return answer; });
       });
   std::unique_ptr<net::Client> client = net::Client::create({.longest = std::chrono::seconds(10)});
-  AwsCloud cloud{loop, *client, {.endpoint = "http://127.0.0.1:" + std::to_string(server->port()), .credentials = [] {
-                                   return wire::Credentials{"AKID", "secret", "token"};
-                                 }}};
+  AwsCloud cloud{
+      loop, *client, {.endpoint = "http://127.0.0.1:" + std::to_string(server->port()), .credentials = fixed({"AKID", "secret", "token"})}};
 
   AwsCloudTest() { server->start(); }
   cloud::Reply call(cloud::Call c) {

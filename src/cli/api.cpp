@@ -19,7 +19,7 @@ wire::Credentials credentials() {
 }  // namespace
 
 Api::Api(std::string endpoint, std::string service)
-    : service_(std::move(service)), cloud_(loop_, *client_, {.endpoint = std::move(endpoint), .credentials = credentials}) {}
+    : service_(std::move(service)), cloud_(loop_, *client_, {.endpoint = std::move(endpoint), .credentials = aws::fixed(credentials())}) {}
 
 std::expected<Json, std::string> Api::call(const std::string& region, const std::string& operation, const Json& input) {
   std::optional<cloud::Reply> reply;
@@ -32,7 +32,8 @@ std::expected<Json, std::string> Api::call(const std::string& region, const std:
   loop_.run();
   if (*reply) return **std::move(reply);
   const cloud::Error& error = reply->error();
-  if (error.code == aws::kUnreachable || error.code == aws::kNoEndpoint) return std::unexpected(error.message);
+  if (error.code == aws::kUnreachable || error.code == aws::kNoEndpoint || error.code == aws::kNoCredentials)
+    return std::unexpected(error.message);
   return std::unexpected(fmt::format("{}: {}", error.code, error.message));
 }
 

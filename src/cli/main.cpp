@@ -6,7 +6,8 @@
 int main(int argc, char** argv) {
   CLI::App app{"Snapward: EBS snapshots tagged, pruned and copied to a disaster-recovery region, driven by events."};
   app.footer(
-      "Examples:\n  snapward serve                         the local cloud on http://127.0.0.1:4566\n  snapward demo                       "
+      "Examples:\n  snapward serve                         the local cloud on http://127.0.0.1:4566\n  snapward controller                 "
+      "   the workflows over a real AWS account\n  snapward demo                       "
       "   two weeks of a small fleet in a second\n"
       "  snapward validate machine.asl.json     check a state machine\n"
       "  snapward executions show ARN           what an execution did, a line a state\n"
@@ -17,6 +18,7 @@ int main(int argc, char** argv) {
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %^%l%$ %v", spdlog::pattern_time_type::utc);
   int exit_code = 0;
   snapward::cli::add_serve(app, exit_code);
+  snapward::cli::add_controller(app, exit_code);
   snapward::cli::add_demo(app, exit_code);
   snapward::cli::add_simulate(app, exit_code);
   snapward::cli::add_backup(app, exit_code);

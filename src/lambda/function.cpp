@@ -15,10 +15,7 @@ Task<Function::Response> Function::ask(std::string method, std::string path, std
   wire::HttpRequest request{.method = std::move(method), .target = "/", .headers = {}, .body = std::move(body)};
   if (!request.body.empty()) request.headers.add("Content-Type", "application/json");
   if (!error_type.empty()) request.headers.add("Lambda-Runtime-Function-Error-Type", std::move(error_type));
-  Future<Response> answer;
-  client_.send(api_ + path, std::move(request),
-               [&loop = loop_, answer](auto outcome) { loop.post([answer, outcome = std::move(outcome)] { answer.set(outcome); }); });
-  co_return co_await answer;
+  co_return co_await net::ask(loop_, client_, api_ + path, std::move(request));
 }
 
 Task<std::string> Function::run() {

@@ -37,10 +37,10 @@ int main() {
   const auto to_aws = net::Client::create({.longest = std::chrono::seconds(60)});
   // Lambda freezes the process between two events: no patience is long enough.
   const auto to_lambda = net::Client::create({.longest = std::chrono::hours(24 * 365), .keep_connections = true});
-  aws::AwsCloud cloud(loop, *to_aws, {.endpoint = variable("AWS_ENDPOINT_URL"), .credentials = [] {
-                                        return wire::Credentials{variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY"),
-                                                                 variable("AWS_SESSION_TOKEN")};
-                                      }});
+  aws::AwsCloud cloud(
+      loop, *to_aws,
+      {.endpoint = variable("AWS_ENDPOINT_URL"),
+       .credentials = aws::fixed({variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY"), variable("AWS_SESSION_TOKEN")})});
   cloud::Retrying retrying(cloud, [&loop](Duration delay) { return loop.sleep(delay); }, entropy);
   snapshots::Tasks tasks(retrying, clock);
   const auto functions = tasks.functions();

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 
+#include "base/task.hpp"
 #include "wire/http.hpp"
 
 namespace snapward::net {
@@ -32,5 +33,14 @@ struct Url {
   std::string scheme, host, port, target;
   static std::expected<Url, std::string> parse(const std::string& text);
 };
+
+// send() as a coroutine of `loop`, an engine::Loop or whatever else has its post().
+template <class Loop>
+Task<std::expected<wire::HttpResponse, std::string>> ask(Loop& loop, Client& client, std::string url, wire::HttpRequest request) {
+  Future<std::expected<wire::HttpResponse, std::string>> answer;
+  client.send(url, std::move(request),
+              [&loop, answer](auto outcome) { loop.post([answer, outcome = std::move(outcome)] { answer.set(outcome); }); });
+  co_return co_await answer;
+}
 
 }  // namespace snapward::net

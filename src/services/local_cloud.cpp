@@ -37,7 +37,7 @@ LocalCloud::LocalCloud(engine::Loop& loop, engine::Ledger& ledger, Outbound& out
   };
   if (options.part) {
     env_.here = options.part->here;
-    labels_ = {{"shard", options.part->name}};
+    if (!options.part->name.empty()) labels_ = {{"shard", options.part->name}};
     elsewhere_ = options.part->elsewhere(loop, ledger);
   }
   ec2_ = add(std::make_unique<ec2::Ec2>(env_, options.ec2, options.part ? options.part->number : 0));

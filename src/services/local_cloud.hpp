@@ -16,12 +16,13 @@
 
 namespace snapward::services {
 
-// Of a cloud whose regions are apart, in several processes: the part that lives in this one.
+// Of a cloud that is in several places, the part that lives in this process: some regions of one whose shards are apart, or, in a
+// controller, what is not the account's at AWS.
 struct Part {
-  std::string name;
-  std::int64_t number = 0;  // no two parts have the same
+  std::string name;         // of a shard; empty: it is none
+  std::int64_t number = 0;  // no two shards have the same
   std::function<bool(std::string_view service, std::string_view region)> here;
-  // The way to the other parts, whose calls must be durable here before they leave (persist, then perform).
+  // The way to the rest. Calls to other shards must be durable here before they leave (persist, then perform).
   std::function<std::unique_ptr<cloud::Cloud>(engine::Loop& loop, engine::Ledger& ledger)> elsewhere;
 };
 

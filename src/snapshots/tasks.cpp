@@ -90,6 +90,22 @@ Task<TaskResult> failed_snapshot(cloud::Cloud& cloud, Announcement a, cloud::Sna
                           {"region", a.region}});
 }
 
+// What we manage of a volume in a region.
+Task<cloud::Answer<std::vector<cloud::Snapshot>>> managed_of(cloud::Cloud& cloud, std::string region, std::string volume) {
+  co_return co_await cloud::describe_snapshots(cloud, region,
+                                               {{"tag-key", {tags::kName}}, {std::string("tag:") + tags::kVolume, {volume}}});
+}
+
+// The source of a copy is gone before it was copied. With as many newer ones as are kept, that is retention's doing and no loss.
+Task<TaskResult> copy_of_gone(cloud::Cloud& cloud, Settings settings, CopyOrigin origin, std::optional<Instant> taken) {
+  const auto managed = co_await managed_of(cloud, origin.region, origin.volume_id);
+  if (!managed) co_return failure(managed.error());
+  const auto newer = std::ranges::count_if(*managed, [&](const auto& s) { return s.completed() && taken && s.started > *taken; });
+  if (newer < settings.retention)
+    co_return std::unexpected(TaskError{"Snapward.CopyFailed", fmt::format("The snapshot {} does not exist any more", origin.snapshot_id)});
+  co_return Json::object({{"superseded", true}, {"drRegion", settings.dr_region}, {"made", false}});
+}
+
 }  // namespace
 
 std::string CopyOrigin::description() const { return snapshot_id + "**" + volume_id + "**" + region; }
@@ -146,7 +162,8 @@ Task<TaskResult> Tasks::tag_snapshot(Json input) {
                           {"reason", selection.reason},
                           {"snapshotId", s.id},
                           {"volumeId", s.volume_id},
-                          {"region", a->region}});
+                          {"region", a->region},
+                          {"startTime", iso_millis(s.started)}});
 }
 
 // Copies of one source take turns.
@@ -183,13 +200,12 @@ Task<TaskResult> Tasks::copy_alone(Json input) {
 
   const auto source = co_await cloud::find_snapshot(cloud_, origin.region, origin.snapshot_id);
   if (!source) co_return failure(source.error());
-  if (!*source)
-    co_return std::unexpected(TaskError{"Snapward.CopyFailed", fmt::format("The snapshot {} does not exist any more", origin.snapshot_id)});
+  if (!*source) co_return co_await copy_of_gone(cloud_, *settings, origin, parse_iso(in["startTime"].string_or()));
 
   // Confirmed once is done for good: the copy may since have been pruned in the DR region, and a late event must not bring it back.
   const std::string marked_copy = (*source)->tag(tags::kCopy);
   if ((*source)->tag(tags::kCopyState) == "completed" && marked_copy.starts_with(to + '/'))
-    co_return Json::object({{"copyId", marked_copy.substr(to.size() + 1)}, {"drRegion", to}, {"made", false}});
+    co_return Json::object({{"superseded", false}, {"copyId", marked_copy.substr(to.size() + 1)}, {"drRegion", to}, {"made", false}});
 
   // Look before acting: CopySnapshot takes no client token, so the tag given at creation is the key. A look too soon sees nothing.
   const std::string key = origin.region + '/' + origin.snapshot_id;
@@ -241,7 +257,7 @@ Task<TaskResult> Tasks::copy_alone(Json input) {
                                                     {{tags::kCopy, to + '/' + copy_id}, {tags::kCopyState, "in-progress"}});
     if (!tagged) co_return failure(tagged.error());
   }
-  co_return Json::object({{"copyId", copy_id}, {"drRegion", to}, {"made", made}});
+  co_return Json::object({{"superseded", false}, {"copyId", copy_id}, {"drRegion", to}, {"made", made}});
 }
 
 Task<TaskResult> Tasks::check_copy(Json input) {
@@ -273,8 +289,7 @@ Task<TaskResult> Tasks::prune(Json input) {
   if (volume.empty() || region.empty()) co_return bad_input("volumeId and region are required");
   const bool needs_copy = input["copies"].bool_or(false) && !settings->dr_region.empty();
 
-  const auto found =
-      co_await cloud::describe_snapshots(cloud_, region, {{"tag-key", {tags::kName}}, {std::string("tag:") + tags::kVolume, {volume}}});
+  const auto found = co_await managed_of(cloud_, region, volume);
   if (!found) co_return failure(found.error());
   std::vector<Candidate> candidates;
   for (const cloud::Snapshot& s : *found) candidates.push_back(candidate_of(s, needs_copy));

@@ -2,8 +2,9 @@
 // local cloud and as Lambda functions on AWS. Each may be repeated at any time, by a retry or after a crash: it looks before it acts.
 //
 //   name                       input beside "settings"              output
-//   snapward-tag-snapshot      event (createSnapshot)               selected, failed, reason, snapshotId, volumeId, region
-//   snapward-copy-snapshot     snapshot (the above)                 copyId, drRegion, made
+//   snapward-tag-snapshot      event (createSnapshot)               selected, failed, reason, snapshotId, volumeId, region, startTime
+//   snapward-copy-snapshot     snapshot (the above)                 superseded, copyId, drRegion, made; superseded: it went by the
+//                                                                   retention before it could be copied, newer ones are there
 //   snapward-check-copy        snapshot, copy                       state (pending, completed, error, missing), message
 //   snapward-prune-snapshots   volumeId, region, copies             kept, deleted[], undeletable[{id, reason}], decisions[]
 //   snapward-tag-copy          event (copySnapshot)                 as tag-snapshot; volumeId is the original one

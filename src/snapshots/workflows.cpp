@@ -72,12 +72,8 @@ Task<std::expected<DeployedRegion, cloud::Error>> deploy_region(cloud::Cloud& cl
   const Answer reconciler = co_await put_machine(cloud, region, out.reconcile_arn, kReconciler, role, std::move(definition));
   if (!reconciler) co_return std::unexpected(reconciler.error());
 
-  // All results, not only good ones: a failure is told too.
-  const Json pattern = Json::object({{"source", Json::array({"aws.ec2"})},
-                                     {"detail-type", Json::array({"EBS Snapshot Notification"})},
-                                     {"detail", Json::object({{"event", Json::array({primary ? "createSnapshot" : "copySnapshot"})}})}});
   Json rule = Json::object({{"Name", kRule},
-                            {"EventPattern", pattern.dump()},
+                            {"EventPattern", over_pattern(primary ? kSnapshotOver : kCopyOver)},
                             {"State", "ENABLED"},
                             {"Description", "Starts snapshot management when a snapshot or a copy is over"}});
   const Answer put = co_await put_rule(cloud, region, std::move(rule), out.machine_arn, role);
@@ -99,6 +95,13 @@ std::string_view workflow_text(std::string_view name) {
   if (name == "dr") return between(snapward_workflow_dr, snapward_workflow_dr_end);
   if (name == "reconcile") return between(snapward_workflow_reconcile, snapward_workflow_reconcile_end);
   return {};
+}
+
+std::string over_pattern(std::string_view event) {
+  return Json::object({{"source", Json::array({"aws.ec2"})},
+                       {"detail-type", Json::array({"EBS Snapshot Notification"})},
+                       {"detail", Json::object({{"event", Json::array({event})}})}})
+      .dump();
 }
 
 std::string substitute(std::string_view text, const std::map<std::string, std::string, std::less<>>& values) {

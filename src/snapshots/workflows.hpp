@@ -18,6 +18,11 @@ std::string_view workflow_text(std::string_view name);
 // ${Name} replaced by its value, as SAM's DefinitionSubstitutions do; unknown names stay.
 std::string substitute(std::string_view text, const std::map<std::string, std::string, std::less<>>& values);
 
+// The events that start a workflow: a snapshot, or a copy, is over. All results, not only good ones: a failure is told too.
+inline constexpr const char* kSnapshotOver = "createSnapshot";
+inline constexpr const char* kCopyOver = "copySnapshot";
+std::string over_pattern(std::string_view event);
+
 inline constexpr const char* kReconcileRule = "EBS_Snapshot_Reconcile";  // the hourly one, in each region
 
 struct DeployedRegion {

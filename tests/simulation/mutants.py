@@ -24,7 +24,7 @@ MUTANTS = [
     ("copies without looking first", 3, "src/snapshots/tasks.cpp", "const bool made = copy_id.empty();", "const bool made = true;"),
     ("forgets a copy it has just asked for", 3, "src/snapshots/tasks.cpp", "if (copy_id.empty()) copy_id = just_asked_for;", ""),
     ("looks at once when an answer was lost", 3, "src/snapshots/tasks.cpp", "constexpr Duration kCopySettles = std::chrono::seconds(15);", "constexpr Duration kCopySettles = std::chrono::seconds(0);"),
-    ("gives up at the copy limit, quietly", 4, "src/snapshots/tasks.cpp", "    if (!reply) co_return failure(reply.error());\n    copy_id", '    if (!reply) co_return Json::object({{"copyId", "none"}, {"drRegion", to}, {"made", false}});\n    copy_id'),
+    ("gives up at the copy limit, quietly", 4, "src/snapshots/tasks.cpp", "    if (!reply) co_return failure(reply.error());\n    copy_id", '    if (!reply) co_return Json::object({{"superseded", false}, {"copyId", "none"}, {"drRegion", to}, {"made", false}});\n    copy_id'),
     ("believes a copy that was only accepted", 4, "src/snapshots/tasks.cpp", 'std::string state = *copy ? (*copy)->state : "missing";', 'std::string state = "completed";'),
     ("stops at the first that cannot be deleted", 5, "src/snapshots/tasks.cpp", "  for (const Decision& d : plan) {", "  for (const Decision& d : std::vector<Decision>(plan.rbegin(), plan.rend())) {",
      "      undeletable.push_back(", "      if (true) co_return failure(reply.error());\n      undeletable.push_back("),

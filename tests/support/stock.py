@@ -43,10 +43,10 @@ def free_port():
 class Server:
     binary = None  # set by the runner
 
-    def __init__(self, *arguments, port=None, env=None, **how):
+    def __init__(self, *arguments, command="serve", port=None, env=None, **how):
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.process = subprocess.Popen([self.binary, "serve", "--port", str(self.port), *arguments], stdout=subprocess.PIPE, text=True, env=dict(os.environ, **(env or {})), **how)
+        self.process = subprocess.Popen([self.binary, command, "--port", str(self.port), *arguments], stdout=subprocess.PIPE, text=True, env=dict(os.environ, **(env or {})), **how)
         self.banner = self.process.stdout.readline()
 
     def stop(self, how=signal.SIGTERM):

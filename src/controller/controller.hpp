@@ -1,0 +1,32 @@
+// Controller: what a world has beside it when its workflows act on an account at AWS: a feed of each region's events, the door that its
+// port shows, and their figures. The world's tasks reach the account by themselves (services::Part).
+//
+// Threads: the loop's. It lives as long as the world, or longer than the loop's tasks.
+#pragma once
+#include <list>
+#include <string>
+
+#include "controller/door.hpp"
+#include "controller/feed.hpp"
+#include "snapshots/settings.hpp"
+
+namespace snapward::controller {
+
+class Controller {
+ public:
+  // `account` is AWS, `here` the local cloud of the world.
+  Controller(engine::Loop& loop, engine::Ledger& ledger, cloud::Cloud& account, cloud::Cloud& here, const snapshots::Settings& settings);
+  void start();  // the feeds; when the workflows are deployed
+  cloud::Cloud& door() { return door_; }
+  [[nodiscard]] std::string metrics() const;  // as Prometheus reads them
+
+ private:
+  engine::Loop& loop_;
+  Door door_;
+  std::list<Feed> feeds_;
+};
+
+// Services that live in a controller; all others are the account's.
+bool is_here(std::string_view service);
+
+}  // namespace snapward::controller
