@@ -31,10 +31,27 @@ std::expected<Json, std::string> Api::call(const std::string& region, const std:
   });
   loop_.run();
   if (*reply) return **std::move(reply);
-  const cloud::Error& error = reply->error();
-  if (error.code == aws::kUnreachable || error.code == aws::kNoEndpoint || error.code == aws::kNoCredentials)
-    return std::unexpected(error.message);
-  return std::unexpected(fmt::format("{}: {}", error.code, error.message));
+  return std::unexpected(said(reply->error()));
+}
+
+aws::Identity::Options caller_at_aws(const std::string& profile, const std::string& region) {
+  return {.profile = profile, .endpoint = aws::Identity::environment_variable("AWS_ENDPOINT_URL"), .region = region};
+}
+
+aws::Identity::Options caller_here(const std::string& endpoint) {
+  const wire::Credentials keys = credentials();
+  return {.endpoint = endpoint, .variable = [keys](const char* name) {
+            const std::string_view n = name;
+            return n == "AWS_ACCESS_KEY_ID"       ? keys.access_key
+                   : n == "AWS_SECRET_ACCESS_KEY" ? keys.secret_key
+                   : n == "AWS_SESSION_TOKEN"     ? keys.session_token
+                                                  : std::string();
+          }};
+}
+
+std::string said(const cloud::Error& error) {
+  const bool sentence = error.code == aws::kUnreachable || error.code == aws::kNoEndpoint || error.code == aws::kNoCredentials;
+  return sentence ? error.message : fmt::format("{}: {}", error.code, error.message);
 }
 
 }  // namespace snapward::cli

@@ -7,6 +7,7 @@ namespace snapward::cli {
 void add_serve(CLI::App& app, int& exit_code);
 void add_controller(CLI::App& app, int& exit_code);
 void add_demo(CLI::App& app, int& exit_code);
+void add_report(CLI::App& app, int& exit_code);
 void add_simulate(CLI::App& app, int& exit_code);
 void add_backup(CLI::App& app, int& exit_code);
 void add_validate(CLI::App& app, int& exit_code);

@@ -2,8 +2,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
-#include "aws/aws_cloud.hpp"
-#include "base/entropy.hpp"
+#include "cli/api.hpp"
 #include "cli/commands.hpp"
 #include "cli/node.hpp"
 #include "controller/feed.hpp"
@@ -38,35 +37,12 @@ Task<std::expected<Caller, std::string>> who_calls(engine::Loop& loop, aws::Iden
   }
 }
 
-// Calls on a loop of their own, before the node has one.
-template <class Work>
-auto at_aws(const aws::Identity::Options& who, Work work) {
-  SystemClock clock(1.0, Instant{});
-  SystemEntropy entropy;
-  engine::Loop loop(clock, entropy);
-  auto client = net::Client::create({.longest = std::chrono::seconds(60)});
-  auto identity = std::make_unique<aws::Identity>(loop, who);
-  aws::AwsCloud account(loop, *client, {.endpoint = who.endpoint, .credentials = [&identity] { return identity->get(); }});
-  auto task = work(loop, *identity, account);
-  std::optional<decltype(task.await_resume())> out;
-  loop.post([&] {
-    loop.spawn(std::move(task), [&](auto outcome) {
-      out = std::move(outcome);
-      loop.stop();
-    });
-  });
-  loop.run();
-  client.reset();
-  identity.reset();
-  return *std::move(out);
-}
-
 int remove(const Options& o) {
   for (const std::string& region : {o.settings.primary_region, o.settings.dr_region}) {
     if (region.empty()) continue;
     const auto removed =
-        at_aws(*o.controls, [&](engine::Loop&, aws::Identity&, cloud::Cloud& account) { return controller::remove(account, region); });
-    if (!removed) return fail_with(fmt::format("{}: {}: {}", region, removed.error().code, removed.error().message));
+        with_cloud(*o.controls, [&](engine::Loop&, aws::Identity&, cloud::Cloud& account) { return controller::remove(account, region); });
+    if (!removed) return fail_with(fmt::format("{}: {}", region, said(removed.error())));
     fmt::print("{}: the rule {} and the queue {} are removed; snapshots, copies, their tags and the topic stay\n", region,
                controller::kRule, controller::kQueue);
   }
@@ -74,10 +50,10 @@ int remove(const Options& o) {
 }
 
 int control(Options o) {
-  if (o.endpoint.empty()) o.endpoint = aws::Identity::environment_variable("AWS_ENDPOINT_URL");
-  o.controls = aws::Identity::Options{.profile = o.profile, .endpoint = o.endpoint, .region = o.settings.primary_region};
+  o.controls = caller_at_aws(o.profile, o.settings.primary_region);
+  if (!o.endpoint.empty()) o.controls->endpoint = o.endpoint;
   if (const auto good = check_node_options(o); !good) return fail_with(good.error().message);
-  const auto caller = at_aws(*o.controls, [&](engine::Loop& loop, aws::Identity& identity, cloud::Cloud& account) {
+  const auto caller = with_cloud(*o.controls, [&](engine::Loop& loop, aws::Identity& identity, cloud::Cloud& account) {
     return who_calls(loop, identity, account, o.settings.primary_region);
   });
   if (!caller) return fail_with(caller.error());
@@ -94,7 +70,7 @@ void add_controller(CLI::App& app, int& exit_code) {
   auto* c = app.add_subcommand("controller", "Run the snapshot workflows here over the snapshots of an AWS account");
   add_node_options(*c, *o);
   c->add_option("--profile", o->profile, "profile whose credentials are used [where the AWS SDKs look]");
-  c->add_option("--endpoint-url", o->endpoint, "in place of AWS, for all services [AWS_ENDPOINT_URL]");
+  c->add_option("--endpoint", o->endpoint, "in place of AWS, for all services [AWS_ENDPOINT_URL]");
   c->add_flag("--remove", o->remove, "take away what a controller makes in the account, the queues and their rules, and end");
   c->footer(
       "Examples:\n  snapward controller --tag Backup=yes --primary-region eu-west-1 --dr-region eu-central-1\n"

@@ -19,6 +19,7 @@ int main(int argc, char** argv) {
   int exit_code = 0;
   snapward::cli::add_serve(app, exit_code);
   snapward::cli::add_controller(app, exit_code);
+  snapward::cli::add_report(app, exit_code);
   snapward::cli::add_demo(app, exit_code);
   snapward::cli::add_simulate(app, exit_code);
   snapward::cli::add_backup(app, exit_code);

@@ -25,6 +25,7 @@
 #include "nodes/shards.hpp"
 #include "runtimes/processes.hpp"
 #include "services/regions.hpp"
+#include "snapshots/distance.hpp"
 #include "store/leases.hpp"
 #include "store/postgres.hpp"
 #include "world/world.hpp"
@@ -445,6 +446,7 @@ void add_node_options(CLI::App& command, NodeOptions& o) {
   c->add_option("--tag", o.settings.tag, "volumes to manage: none (all), a tag key, or key=value")->capture_default_str();
   c->add_option("--primary-region", o.settings.primary_region, "region of the volumes")->capture_default_str();
   c->add_option("--dr-region", o.settings.dr_region, "region of the copies; \"\" makes none")->capture_default_str();
+  c->add_option("--min-miles", o.min_miles, "refuse a DR region that is nearer to the primary one")->check(CLI::Range(0.0, 12'500.0));
   c->add_option("--retention", o.settings.retention, "snapshots kept for each volume")
       ->capture_default_str()
       ->check(CLI::Range(1, 100'000));
@@ -476,6 +478,9 @@ Result<void> check_node_options(NodeOptions& o) {
   for (const std::string& region : {o.settings.primary_region, o.settings.dr_region})
     if (!region.empty() && !services::is_region(region)) return invalid(fmt::format("'{}' is not an AWS region", region));
   if (o.settings.primary_region == o.settings.dr_region) return invalid("the DR region must differ from the primary region");
+  if (const auto miles = snapshots::miles_between(o.settings.primary_region, o.settings.dr_region); miles && *miles < o.min_miles)
+    return invalid(fmt::format("{} and {} are about {:.0f} miles apart; --min-miles asks for {:.0f}", o.settings.primary_region,
+                               o.settings.dr_region, *miles, o.min_miles));
   if (!o.keys_file.empty()) {
     auto keys = read_keys(o.keys_file);
     if (!keys) return std::unexpected(keys.error());

@@ -18,7 +18,7 @@ struct NodeOptions {
   std::string host = "127.0.0.1", data = "snapward-data", store, advertise, mail, account = "000000000000";
   std::uint16_t port = 4566;
   bool in_memory = false, no_workflows = false;
-  double time_scale = 1.0, drain_seconds = 5, lease_seconds = 5;
+  double time_scale = 1.0, drain_seconds = 5, lease_seconds = 5, min_miles = 0;
   int keep_days = 90;
   std::string keys_file, log_level = "info", log_format = "text";
   snapshots::Settings settings;

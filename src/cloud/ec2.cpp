@@ -38,6 +38,24 @@ Snapshot Snapshot::from_json(const Json& json) {
   return s;
 }
 
+Task<Answer<std::vector<Volume>>> describe_volumes(Cloud& cloud, std::string region) {
+  std::vector<Volume> out;
+  std::string token;
+  do {
+    Json::Object input{{"MaxResults", 500}};
+    if (!token.empty()) input.set("NextToken", token);
+    const Reply reply = co_await cloud.call({"ec2", region, "DescribeVolumes", std::move(input)});
+    if (!reply) co_return std::unexpected(reply.error());
+    for (const Json& v : (*reply)["Volumes"].items())
+      out.push_back({.id = std::string(v["VolumeId"].string_or()),
+                     .size_gib = v["Size"].integer_or(0),
+                     .created = parse_iso(v["CreateTime"].string_or()).value_or(Instant{}),
+                     .tags = tags_of(v["Tags"])});
+    token = (*reply)["NextToken"].string_or();
+  } while (!token.empty());
+  co_return out;
+}
+
 Task<Answer<std::vector<Snapshot>>> describe_snapshots(Cloud& cloud, std::string region, std::vector<Filter> filters) {
   Json::Array wire;
   for (const Filter& f : filters) {

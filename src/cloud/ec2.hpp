@@ -37,6 +37,15 @@ Tags tags_of(const Json& list);  // [{Key, Value}, …]
 Json tag_list(const Tags& tags);
 Json tag_specifications(std::string_view resource_type, const Tags& tags);
 
+struct Volume {
+  std::string id;
+  std::int64_t size_gib = 0;
+  Instant created;
+  Tags tags;
+};
+
+// All volumes of a region, over all pages.
+Task<Answer<std::vector<Volume>>> describe_volumes(Cloud& cloud, std::string region);
 // Own snapshots that meet the filters, over all pages. Never "all that exists": public snapshots are other people's.
 Task<Answer<std::vector<Snapshot>>> describe_snapshots(Cloud& cloud, std::string region, std::vector<Filter> filters);
 // One snapshot by id, or nothing when there is none.

@@ -14,7 +14,7 @@ namespace {
 constexpr Duration kFirstPause = std::chrono::seconds(1), kLongestPause = std::chrono::minutes(1);
 constexpr std::int64_t kMostMessages = 10, kLongPoll = 20;  // SQS's own most; seconds
 constexpr const char* kKept = "1209600";                    // seconds; SQS's most
-constexpr const char* kHidden = "60";                       // seconds a message taken is ours alone: far longer than a commit
+constexpr const char* kHidden = "30";                       // seconds a message taken is ours alone: far longer than a commit
 constexpr const char* kTarget = "queue";
 
 using Answer = std::expected<Json, cloud::Error>;
@@ -99,8 +99,9 @@ Task<void> Feed::run() {
       continue;
     }
     spdlog::info("{}: events come from {}", region_, *url);
+    well_ = true;
     for (;;) {
-      Json asked = Json::object({{"QueueUrl", *url}, {"MaxNumberOfMessages", kMostMessages}, {"WaitTimeSeconds", kLongPoll}});
+      Json asked = Json::object({{"QueueUrl", *url}, {"MaxNumberOfMessages", kMostMessages}, {"WaitTimeSeconds", well_ ? kLongPoll : 0}});
       const Answer got = co_await account_.call({"sqs", region_, "ReceiveMessage", std::move(asked)});
       if (!got) {
         co_await failed(got.error());

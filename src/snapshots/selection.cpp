@@ -17,22 +17,21 @@ std::string owner_of(const cloud::Snapshot& s) {
   return {};
 }
 
-bool carries(const cloud::Tags& tags, const std::string& key, const std::optional<std::string>& value) {
-  const auto found = tags.find(key);
-  return found != tags.end() && (!value || found->second == *value);
-}
-
 }  // namespace
+
+bool carries(const cloud::Tags& tags, std::string_view filter) {
+  if (filter == "none") return true;
+  const std::size_t equals = filter.find('=');
+  const auto found = tags.find(filter.substr(0, equals));
+  return found != tags.end() && (equals == std::string_view::npos || found->second == filter.substr(equals + 1));
+}
 
 Selection select(const Settings& settings, const cloud::Snapshot& s, const std::optional<cloud::Tags>& volume) {
   if (const std::string owner = owner_of(s); !owner.empty()) return {false, fmt::format("it was made for {}", owner)};
   if (settings.tag == "none") return {true, "every volume is managed"};
-  const std::size_t equals = settings.tag.find('=');
-  const std::string key = settings.tag.substr(0, equals);
-  const auto value = equals == std::string::npos ? std::nullopt : std::optional(settings.tag.substr(equals + 1));
   const cloud::Tags& tags = volume ? *volume : s.tags;
   const char* who = volume ? "its volume" : "it (its volume is gone)";
-  if (carries(tags, key, value)) return {true, fmt::format("{} carries the tag {}", who, settings.tag)};
+  if (carries(tags, settings.tag)) return {true, fmt::format("{} carries the tag {}", who, settings.tag)};
   return {false, fmt::format("{} does not carry the tag {}", who, settings.tag)};
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "cloud/ec2.hpp"
 #include "snapshots/settings.hpp"
@@ -13,6 +14,9 @@ struct Selection {
   bool selected = false;
   std::string reason;
 };
+
+// Whether tags meet a filter as settings have it: "none" (everything does), "Key" or "Key=Value".
+bool carries(const cloud::Tags& tags, std::string_view filter);
 
 // volume: the tags of the snapshot's volume, or nothing when the volume is gone (then the snapshot's own tags decide).
 Selection select(const Settings& settings, const cloud::Snapshot& snapshot, const std::optional<cloud::Tags>& volume);

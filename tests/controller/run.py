@@ -8,6 +8,7 @@ With SNAPWARD_TEST_POSTGRES set (tests/nodes/postgres.py), two controllers on on
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -217,11 +218,14 @@ def survives(account, volume):
     at_rest(at)
     doubles = [c for c in {tags(s).get("snapward:source") for s in account.snapshots(DR)} if len(copies_of(account, c.split("/")[1])) > 1]
     check("none was copied twice", not doubles, doubles)
-    for v in volumes:
+
+    def kept(v):
         here = sorted((s for s in account.snapshots(PRIMARY) if s["VolumeId"] == v), key=lambda s: s["StartTime"])
         there = [s for s in account.snapshots(DR) if tags(s).get("OriginalVolumeId") == v]
-        check("retention holds, the newest are there", len(here) == 2 and here[-1]["SnapshotId"] == newest[v] and len(there) == 1
-              and tags(there[0])["snapward:source"] == f"{PRIMARY}/{newest[v]}", (here, there))
+        return len(here) == 2 and here[-1]["SnapshotId"] == newest[v] and [tags(s)["snapward:source"] for s in there] == [f"{PRIMARY}/{newest[v]}"]
+
+    check("two of each volume are kept and a copy, the newest ones", until(lambda: all(map(kept, volumes)), 60, 0.5),
+          [(s["VolumeId"], s["SnapshotId"], tags(s)) for r in (PRIMARY, DR) for s in account.snapshots(r)])
     failed = executions(at, PRIMARY, "FAILED")
     check("and no execution failed for it", not failed, [client("stepfunctions", at.url).describe_execution(executionArn=e["executionArn"]) for e in failed])
     left = [account.client("sqs", r).get_queue_attributes(QueueUrl=queue(account, r), AttributeNames=["All"])["Attributes"] for r in (PRIMARY, DR)]
@@ -244,6 +248,37 @@ def two_on_a_database(account, volume, url):
     other.stop()
 
 
+def reports(account):
+    """What `snapward report` says of the account, and of one whose copies somebody deletes."""
+    env = dict(os.environ, AWS_ACCESS_KEY_ID=KEY, AWS_SECRET_ACCESS_KEY=SECRET, AWS_ENDPOINT_URL=Account.url)
+
+    def report(*arguments):
+        run = subprocess.run([Server.binary, "report", "--aws", *arguments], env=env, capture_output=True, text=True)
+        return run.returncode, run.stdout, run.stderr
+
+    code, said, wrong = report("--json")
+    volumes = json.loads(said)["volumes"] if said else []
+    check("a report says that all volumes are protected", code == 0 and len(volumes) == 4 and all(v["good"] and v["snapshots"] == 2 and v["copies"] == 1 for v in volumes), said + wrong)
+    code, said, _ = report("--rpo", "1s", "--min-miles", "2000")
+    check("and what is missed", code == 2 and "are about 1884 miles apart; 2000 are asked for" in said and said.count("its newest snapshot is") == 4, said)
+    for copy in account.snapshots(DR):
+        account.client("ec2", DR).delete_snapshot(SnapshotId=copy["SnapshotId"])
+    code, said, _ = report()
+    check("and that a copy is gone", code == 2 and said.count("was confirmed and is not there any more") == 4, said)
+
+
+def allows_what_it_calls():
+    """The policy in docs/controller.md, against the calls that the sources make."""
+    text = (root / "docs/controller.md").read_text()
+    policy = json.loads(text[text.index('{"Version"'):text.index("```", text.index('{"Version"'))])
+    allowed = {a for s in policy["Statement"] for a in ([s["Action"]] if isinstance(s["Action"], str) else s["Action"])}
+    calls = set()
+    for file in ("src/snapshots/tasks.cpp", "src/cloud/ec2.cpp", "src/controller/feed.cpp", "src/cli/controller.cpp"):
+        calls |= {f"{service}:{operation}" for service, operation in re.findall(r'call\(\{"(\w+)", [^"]+, "(\w+)"', (root / file).read_text())}
+    calls = {c.removesuffix("Batch") for c in calls if not c.startswith("states:")} | {"sns:CreateTopic"}
+    check("the documented policy allows what a controller calls, and no more", allowed == calls, allowed ^ calls)
+
+
 def removes(account):
     env = dict(os.environ, AWS_ACCESS_KEY_ID=KEY, AWS_SECRET_ACCESS_KEY=SECRET, AWS_ENDPOINT_URL=Account.url)
     for how in ("what it made is taken away", "and taking away nothing is no error"):
@@ -255,6 +290,7 @@ def removes(account):
 def main():
     account = Account()
     try:
+        allows_what_it_calls()
         begins_only_when_it_can(account)
         at = controller("--data", str(folder / "state"), stderr=open(folder / "controller.log", "a"))
         volume, taken = looks_after_snapshots(account, at)
@@ -264,6 +300,7 @@ def main():
         at.stop()
         state_belongs_to_an_account(account)
         survives(account, volume)
+        reports(account)
         if url := os.environ.get("SNAPWARD_TEST_POSTGRES"):
             two_on_a_database(account, volume, url)
         removes(account)
