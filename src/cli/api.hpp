@@ -44,7 +44,7 @@ auto with_cloud(const aws::Identity::Options& who, Work work) {
   SystemClock clock;
   SystemEntropy entropy;
   engine::Loop loop(clock, entropy);
-  auto client = net::Client::create({.longest = std::chrono::seconds(60), .keep_connections = true});
+  auto client = net::Client::create({.longest = std::chrono::seconds(60), .keep = net::Client::Keep::briefly});
   auto identity = std::make_unique<aws::Identity>(loop, who);
   aws::AwsCloud far(loop, *client, {.endpoint = who.endpoint, .credentials = [&identity] { return identity->get(); }});
   cloud::Retrying cloud(far, [&loop](Duration delay) { return loop.sleep(delay); }, entropy);

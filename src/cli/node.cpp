@@ -34,6 +34,28 @@ namespace snapward::cli {
 
 namespace {
 
+// The account at AWS that a controller's world acts on.
+class Account {
+ public:
+  explicit Account(aws::Identity::Options who) : who_(std::move(who)) {}
+  std::unique_ptr<cloud::Cloud> cloud(engine::Loop& loop) {
+    if (!identity_) identity_ = std::make_unique<aws::Identity>(loop, who_);
+    return std::make_unique<aws::AwsCloud>(
+        loop, *client_, aws::AwsCloud::Options{.endpoint = who_.endpoint, .credentials = [this] { return identity_->get(); }});
+  }
+  // All but the engine's own services are there.
+  services::Part part() {
+    return {.name = {},
+            .here = [](std::string_view service, std::string_view) { return controller::is_here(service); },
+            .elsewhere = [this](engine::Loop& loop, engine::Ledger&) { return cloud(loop); }};
+  }
+
+ private:
+  aws::Identity::Options who_;
+  std::unique_ptr<net::Client> client_ = net::Client::create({.longest = std::chrono::seconds(60), .keep = net::Client::Keep::briefly});
+  std::unique_ptr<aws::Identity> identity_;  // of the world's loop
+};
+
 // HTTP by net::Client; mail into a mailbox file (mbox), one for all.
 class NetOutbound final : public services::Outbound {
  public:
@@ -345,22 +367,13 @@ void Node::live(const std::string& shard, store::Store& store, std::int64_t epoc
   cloud_options.account = o_.account;
   cloud_options.base_url = base_url_;
   if (!in_one_piece()) cloud_options.part = part(shard, epoch);
-  std::unique_ptr<net::Client> to_aws;  // these two answer to the world's loop
-  std::unique_ptr<aws::Identity> identity;
-  const auto account_cloud = [&](engine::Loop& loop) {
-    return std::make_unique<aws::AwsCloud>(
-        loop, *to_aws, aws::AwsCloud::Options{.endpoint = o_.controls->endpoint, .credentials = [&identity] { return identity->get(); }});
-  };
-  if (o_.controls)
-    cloud_options.part = {.name = {},
-                          .here = [](std::string_view service, std::string_view) { return controller::is_here(service); },
-                          .elsewhere = [&](engine::Loop& loop, engine::Ledger&) -> std::unique_ptr<cloud::Cloud> {
-                            to_aws = net::Client::create({.longest = std::chrono::seconds(60), .keep_connections = true});
-                            identity = std::make_unique<aws::Identity>(loop, *o_.controls);
-                            return account_cloud(loop);
-                          }};
+  std::optional<Account> account;
+  if (o_.controls) cloud_options.part = account.emplace(*o_.controls).part();
   world::World world(clock, entropy, store, mode, *outbound, std::move(cloud_options));
   world_loop = &world.loop;
+  // What answers from other threads goes before the loop it answers to.
+  const auto silence = [&](void*) { outbound.reset(), account.reset(); };
+  const std::unique_ptr<void, decltype(silence)> at_the_end(&world, silence);
   world.cloud.executions().set_mocks(o_.mocks);
   world.cloud.executions().keep_for(std::chrono::hours(24 * o_.keep_days));
   world.ledger.on_fenced([&world] { world.loop.stop(); });
@@ -369,9 +382,9 @@ void Node::live(const std::string& shard, store::Store& store, std::int64_t epoc
   if (!front_options.secret_keys.empty()) std::tie(functions.access_key, functions.secret_key) = *front_options.secret_keys.begin();
   runtimes::Processes processes(world.loop, std::move(functions), [&world](const auto&... line) { world.cloud.log_function(line...); });
   world.cloud.lambda().set_runtimes(processes);
-  const auto account = o_.controls ? account_cloud(world.loop) : nullptr;
+  const auto at_aws = account ? account->cloud(world.loop) : nullptr;
   std::optional<controller::Controller> controller;
-  if (account) controller.emplace(world.loop, world.ledger, *account, world.cloud, o_.settings);
+  if (account) controller.emplace(world.loop, world.ledger, *at_aws, world.cloud, o_.settings);
   front_options.metrics = [&] { return world.cloud.metrics() + (controller ? controller->metrics() : ""); };
   services::Front front(world.loop, world.ledger, controller ? controller->door() : world.cloud, std::move(front_options));
   nodes::Callers callers(world.ledger);
@@ -413,9 +426,6 @@ void Node::live(const std::string& shard, store::Store& store, std::int64_t epoc
     server_->stop();
   else if (!leases_->held(shard))
     world.ledger.abandon();
-  outbound.reset();
-  to_aws.reset();
-  identity.reset();
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 // port shows, a look at what is there every five minutes, and the figures of all that. The world's tasks reach the account by themselves
 // (services::Part).
 //
-// Threads: the loop's. It lives as long as the world, or longer than the loop's tasks.
+// Threads: the loop's, which does not run any more when this goes.
 #pragma once
 #include <list>
 #include <optional>

@@ -26,7 +26,7 @@ struct FunctionTest : testing::Test {
     }
     respond([response] { return response; });
   });
-  std::unique_ptr<net::Client> client = net::Client::create({.longest = std::chrono::seconds(10), .keep_connections = true});
+  std::unique_ptr<net::Client> client = net::Client::create({.longest = std::chrono::seconds(10), .keep = net::Client::Keep::always});
   std::string address = "127.0.0.1:" + std::to_string(api->port());
   std::size_t given_ = 0;
 

@@ -34,9 +34,9 @@ int main() {
   SystemClock clock(1.0, Instant{});
   SystemEntropy entropy;
   engine::Loop loop(clock, entropy);
-  const auto to_aws = net::Client::create({.longest = std::chrono::seconds(60)});
+  const auto to_aws = net::Client::create({.longest = std::chrono::seconds(60), .keep = net::Client::Keep::briefly});
   // Lambda freezes the process between two events: no patience is long enough.
-  const auto to_lambda = net::Client::create({.longest = std::chrono::hours(24 * 365), .keep_connections = true});
+  const auto to_lambda = net::Client::create({.longest = std::chrono::hours(24 * 365), .keep = net::Client::Keep::always});
   aws::AwsCloud cloud(
       loop, *to_aws,
       {.endpoint = variable("AWS_ENDPOINT_URL"),

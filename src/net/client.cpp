@@ -69,138 +69,149 @@ std::unexpected<std::string> trouble(const Url& url, const char* what, beast::er
   return std::unexpected(fmt::format("{}:{}: {} ({})", url.host, url.port, what, error.message()));
 }
 
-// One request over a connection of its own, with TLS.
-class SecureExchange : public std::enable_shared_from_this<SecureExchange> {
- public:
-  SecureExchange(asio::io_context& context, asio::ssl::context& tls, std::chrono::milliseconds longest, Url url,
-                 const wire::HttpRequest& request, Client::Done done)
-      : resolver_(context),
-        stream_(context, tls),
-        longest_(longest),
-        url_(std::move(url)),
-        done_(std::move(done)),
-        request_(text_of(url_, request, false)) {
-    prepare(parser_, request.method == "HEAD");
-  }
+using Plain = beast::tcp_stream;
+using Secure = beast::ssl_stream<beast::tcp_stream>;
 
-  void start() {
-    SSL_set_tlsext_host_name(stream_.native_handle(), url_.host.c_str());
-    stream_.set_verify_callback(asio::ssl::host_name_verification(url_.host));
-    resolver_.async_resolve(
-        url_.host, url_.port, [self = shared_from_this()](beast::error_code error, const tcp::resolver::results_type& found) {
-          if (error) return self->fail("its name cannot be resolved", error);
-          beast::get_lowest_layer(self->stream_).expires_after(self->longest_);
-          beast::get_lowest_layer(self->stream_).async_connect(found, [self](beast::error_code e, const tcp::endpoint&) {
-            if (e) return self->fail("no connection", e);
-            self->stream_.async_handshake(asio::ssl::stream_base::client, [self](beast::error_code e2) {
-              if (e2) return self->fail("no TLS session", e2);
-              self->write();
-            });
-          });
-        });
+// Connections that wait for their next request, by host and port.
+template <class Stream>
+class Kept {
+ public:
+  using Connection = std::unique_ptr<Stream>;
+  explicit Kept(std::chrono::milliseconds longest) : longest_(longest) {}
+  // The one that was used last, or null.
+  Connection take(const std::string& place) {
+    auto& idle = idle_[place];
+    const auto now = std::chrono::steady_clock::now();
+    std::erase_if(idle, [&](const Idle& i) { return now - i.since > longest_; });
+    if (idle.empty()) return nullptr;
+    Connection out = std::move(idle.back().connection);
+    idle.pop_back();
+    return out;
+  }
+  void keep(const std::string& place, Connection connection) {
+    auto& idle = idle_[place];
+    if (idle.size() < kMost) idle.push_back({std::move(connection), std::chrono::steady_clock::now()});
   }
 
  private:
-  void write() {
-    asio::async_write(stream_, asio::buffer(request_), [self = shared_from_this()](beast::error_code error, std::size_t) {
-      if (error) return self->fail("the request could not be sent", error);
-      http::async_read(self->stream_, self->buffer_, *self->parser_, [self](beast::error_code e, std::size_t) {
-        if (e) return self->fail("no answer", e);
-        self->done_(response_of(*self->parser_));
-      });
-    });
-  }
-  void fail(const char* what, beast::error_code error) { done_(trouble(url_, what, error)); }
-
-  tcp::resolver resolver_;
-  beast::ssl_stream<beast::tcp_stream> stream_;
+  static constexpr std::size_t kMost = 64;  // to one place
+  struct Idle {
+    Connection connection;
+    std::chrono::steady_clock::time_point since;
+  };
   std::chrono::milliseconds longest_;
-  Url url_;
-  Client::Done done_;
-  std::string request_;
-  std::optional<Parser> parser_;
-  beast::flat_buffer buffer_;
+  std::map<std::string, std::vector<Idle>> idle_;
 };
 
-// Connections that wait for their next request, by host and port.
-using Kept = std::map<std::string, std::vector<beast::tcp_stream>>;
-constexpr std::size_t kMostKept = 64;  // of one host
-
-// One request without TLS; where connections are kept, over one that may have served others.
-class PlainExchange : public std::enable_shared_from_this<PlainExchange> {
+// One request, over a connection of its own or one that has served others.
+template <class Stream>
+class Exchange : public std::enable_shared_from_this<Exchange<Stream>> {
  public:
-  PlainExchange(asio::io_context& context, Kept& kept, const Client::Options& options, Url url, const wire::HttpRequest& request,
-                Client::Done done)
+  static constexpr bool kSecure = std::is_same_v<Stream, Secure>;
+
+  Exchange(asio::io_context& context, asio::ssl::context& tls, Kept<Stream>& kept, const Client::Options& options, Url url,
+           const wire::HttpRequest& request, Client::Done done)
       : context_(context),
+        tls_(tls),
         kept_(kept),
         options_(options),
         url_(std::move(url)),
+        place_(url_.host + ':' + url_.port),
         done_(std::move(done)),
         head_(request.method == "HEAD"),
-        request_(text_of(url_, request, options.keep_connections)) {}
+        request_(text_of(url_, request, options.keep != Client::Keep::no)) {}
 
   void start() {
-    auto& free = kept_[url_.host + ':' + url_.port];
-    used_before_ = !free.empty();
-    if (!used_before_) return connect();
-    stream_.emplace(std::move(free.back()));
-    free.pop_back();
-    exchange();
+    stream_ = kept_.take(place_);
+    used_before_ = stream_ != nullptr;
+    if (used_before_)
+      exchange();
+    else
+      connect();
   }
 
  private:
+  tcp::resolver& resolver() {
+    if (!resolver_) resolver_.emplace(context_);
+    return *resolver_;
+  }
+  beast::tcp_stream& tcp_stream() { return beast::get_lowest_layer(*stream_); }
+
   void connect() {
     used_before_ = false;
-    stream_.emplace(context_);
-    resolver_.emplace(context_);
-    resolver_->async_resolve(url_.host, url_.port,
-                             [self = shared_from_this()](beast::error_code error, const tcp::resolver::results_type& found) {
+    if constexpr (kSecure)
+      stream_ = std::make_unique<Stream>(context_, tls_);
+    else
+      stream_ = std::make_unique<Stream>(context_);
+    resolver().async_resolve(url_.host, url_.port,
+                             [self = this->shared_from_this()](beast::error_code error, const tcp::resolver::results_type& found) {
                                if (error) return self->fail("its name cannot be resolved", error);
-                               self->stream_->expires_after(self->options_.longest);
-                               self->stream_->async_connect(found, [self](beast::error_code e, const tcp::endpoint&) {
+                               self->tcp_stream().expires_after(self->options_.longest);
+                               self->tcp_stream().async_connect(found, [self](beast::error_code e, const tcp::endpoint&) {
                                  if (e) return self->fail("no connection", e);
                                  beast::error_code ignored;
-                                 self->stream_->socket().set_option(tcp::no_delay(true), ignored);
-                                 self->exchange();
+                                 self->tcp_stream().socket().set_option(tcp::no_delay(true), ignored);
+                                 self->connected();
                                });
                              });
+  }
+  void connected() {
+    if constexpr (kSecure) {
+      SSL_set_tlsext_host_name(stream_->native_handle(), url_.host.c_str());
+      stream_->set_verify_callback(asio::ssl::host_name_verification(url_.host));
+      stream_->async_handshake(asio::ssl::stream_base::client, [self = this->shared_from_this()](beast::error_code error) {
+        if (error) return self->fail("no TLS session", error);
+        self->exchange();
+      });
+    } else {
+      exchange();
+    }
   }
   void exchange() {
     prepare(parser_, head_);
     buffer_.clear();
-    stream_->expires_after(options_.longest);
-    asio::async_write(*stream_, asio::buffer(request_), [self = shared_from_this()](beast::error_code error, std::size_t) {
-      if (error) return self->used_before_ ? self->connect() : self->fail("the request could not be sent", error);
+    tcp_stream().expires_after(options_.longest);
+    asio::async_write(*stream_, asio::buffer(request_), [self = this->shared_from_this()](beast::error_code error, std::size_t) {
+      if (error) return self->broken("the request could not be sent", error);
       http::async_read(*self->stream_, self->buffer_, *self->parser_, [self](beast::error_code e, std::size_t) {
-        // The other side closed it while it waited: nothing of an answer came.
-        if (e && self->used_before_ && !self->parser_->got_some() && e != beast::error::timeout) return self->connect();
-        if (e) return self->fail("no answer", e);
-        const bool keep = self->options_.keep_connections && self->parser_->get().keep_alive();
+        if (e) return self->broken("no answer", e);
+        const bool keep = self->options_.keep != Client::Keep::no && self->parser_->get().keep_alive();
         wire::HttpResponse response = response_of(*self->parser_);
-        auto& free = self->kept_[self->url_.host + ':' + self->url_.port];
-        if (keep && free.size() < kMostKept) {
-          self->stream_->expires_never();
-          free.push_back(std::move(*self->stream_));
+        if (keep) {
+          self->tcp_stream().expires_never();
+          self->kept_.keep(self->place_, std::move(self->stream_));
         }
         self->done_(std::move(response));
       });
     });
   }
+  // The other side may have closed it while it waited.
+  void broken(const char* what, beast::error_code error) {
+    const bool again = options_.keep == Client::Keep::always && used_before_ && !parser_->got_some() && error != beast::error::timeout;
+    if (again) return connect();
+    fail(what, error);
+  }
   void fail(const char* what, beast::error_code error) { done_(trouble(url_, what, error)); }
 
   asio::io_context& context_;
-  Kept& kept_;
+  asio::ssl::context& tls_;
+  Kept<Stream>& kept_;
   Client::Options options_;
   Url url_;
+  std::string place_;
   Client::Done done_;
   bool head_;
   std::string request_;
   std::optional<tcp::resolver> resolver_;
-  std::optional<beast::tcp_stream> stream_;
+  typename Kept<Stream>::Connection stream_;
   std::optional<Parser> parser_;
   beast::flat_buffer buffer_;
   bool used_before_ = false;
 };
+
+std::chrono::milliseconds idle_of(const Client::Options& options) {
+  return options.keep == Client::Keep::always ? std::chrono::milliseconds(std::chrono::hours(24 * 365)) : std::chrono::milliseconds(4000);
+}
 
 class BeastClient final : public Client {
  public:
@@ -221,9 +232,9 @@ class BeastClient final : public Client {
     if (!parsed) return done(std::unexpected(parsed.error()));
     const auto start = [&](const auto& exchange) { asio::post(context_, [exchange] { exchange->start(); }); };
     if (parsed->scheme == "http")
-      start(std::make_shared<PlainExchange>(context_, kept_, options_, *std::move(parsed), request, std::move(done)));
+      start(std::make_shared<Exchange<Plain>>(context_, tls_, plain_, options_, *std::move(parsed), request, std::move(done)));
     else
-      start(std::make_shared<SecureExchange>(context_, tls_, options_.longest, *std::move(parsed), request, std::move(done)));
+      start(std::make_shared<Exchange<Secure>>(context_, tls_, secure_, options_, *std::move(parsed), request, std::move(done)));
   }
 
  private:
@@ -231,7 +242,9 @@ class BeastClient final : public Client {
   asio::io_context context_{1};
   asio::executor_work_guard<asio::io_context::executor_type> work_{context_.get_executor()};
   asio::ssl::context tls_{asio::ssl::context::tls_client};
-  Kept kept_;  // of the client's thread
+  // Of the client's thread.
+  Kept<Plain> plain_{idle_of(options_)};
+  Kept<Secure> secure_{idle_of(options_)};
   std::thread thread_;
 };
 

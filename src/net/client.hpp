@@ -1,7 +1,8 @@
 // An HTTP/1.1 client, http and https, behind a plain interface; Boost.Beast and OpenSSL stay inside client.cpp.
 //
 // Threads: it runs its own one; send() may be called from any, and `done` is called on the client's own: post from there.
-// One connection a request, unless connections are kept. Certificates are checked against the system's. Answers up to 8 MiB.
+// One connection a request, unless connections are kept. Certificates are checked against the system's (or SSL_CERT_FILE's). Answers up
+// to 8 MiB.
 #pragma once
 #include <chrono>
 #include <expected>
@@ -17,10 +18,17 @@ namespace snapward::net {
 class Client {
  public:
   using Done = std::function<void(std::expected<wire::HttpResponse, std::string>)>;
+  enum class Keep {
+    no,
+    // For the four seconds that a next request is likely to come in, less than servers keep what is idle. A request that meets a closed
+    // connection all the same fails: it may have been heard, and is not sent twice.
+    briefly,
+    // For ever, and a request that meets a closed one before any answer is sent once more on a new one: where that does no harm.
+    always,
+  };
   struct Options {
     std::chrono::milliseconds longest = std::chrono::seconds(15);  // for the whole exchange
-    bool keep_connections =
-        false;  // of http: used again; a request that meets a closed one before any answer is sent once more on a new one
+    Keep keep = Keep::no;
   };
   static std::unique_ptr<Client> create(const Options& options);
   static std::unique_ptr<Client> create() { return create({}); }

@@ -45,7 +45,7 @@ Gate::Gate()
                  .epoch = [](const auto&) { return std::int64_t{0}; },
                  .secret = {}} {}
 Gate::Gate(Directory directory)
-    : directory_(std::move(directory)), client_(net::Client::create({.longest = kLongestAnswer, .keep_connections = true})) {}
+    : directory_(std::move(directory)), client_(net::Client::create({.longest = kLongestAnswer, .keep = net::Client::Keep::always})) {}
 
 void Gate::open(const std::string& shard, services::Front& front, Callers& callers) {
   const std::lock_guard lock(mutex_);

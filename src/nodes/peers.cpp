@@ -93,7 +93,7 @@ Elsewhere::Elsewhere(engine::Loop& loop, engine::Ledger& ledger, Road road)
     : loop_(loop),
       ledger_(ledger),
       road_(std::move(road)),
-      client_(net::Client::create({.longest = kLongestAnswer, .keep_connections = true})) {}
+      client_(net::Client::create({.longest = kLongestAnswer, .keep = net::Client::Keep::always})) {}
 
 Task<cloud::Reply> Elsewhere::call(cloud::Call call) {
   const Future<bool> durable;

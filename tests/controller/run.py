@@ -5,15 +5,18 @@ things twice), another `snapward controller`, which knows its endpoint and keys 
 usage: run.py SNAPWARD        prints a line a check, then "N passed, N failed"; exit code 0 when all passed
 With SNAPWARD_TEST_POSTGRES set (tests/nodes/postgres.py), two controllers on one database too.
 """
+import asyncio
 import json
 import os
 import pathlib
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 
@@ -29,10 +32,56 @@ MACHINE = f"arn:aws:states:{{}}:{ACCOUNT}:stateMachine:SnapshotManagement"
 folder = pathlib.Path(tempfile.mkdtemp(prefix="snapward-controller-"))
 
 
+class Tls(threading.Thread):
+    """HTTPS in front of a port that has none, as AWS has: a certificate of its own, connections that are kept and counted."""
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.certificate = folder / "certificate.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2",
+                        "-keyout", folder / "key.pem", "-out", self.certificate], check=True, capture_output=True)
+        self.behind, self.connections, self.requests, self.begun = port, 0, 0, threading.Event()
+        self.start()
+        self.begun.wait(10)
+
+    async def serve(self, reader, writer):
+        self.connections += 1
+        try:
+            inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self.behind)
+        except OSError:
+            return writer.close()
+
+        async def pipe(source, sink, requests):
+            try:
+                while data := await source.read(65536):
+                    self.requests += requests and data.count(b"POST / HTTP/1.1\r\n")
+                    sink.write(data)
+                    await sink.drain()
+            except OSError:
+                pass
+            sink.close()
+
+        await asyncio.gather(pipe(reader, inner_writer, True), pipe(inner_reader, writer, False))
+
+    def run(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, folder / "key.pem")
+
+        async def work():
+            server = await asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=context)
+            self.port = server.sockets[0].getsockname()[1]
+            self.begun.set()
+            async with server:
+                await server.serve_forever()
+
+        asyncio.run(work())
+
+
 class Account:
-    """What the controller takes for AWS."""
+    """What the controller takes for AWS. Others than the controller need no TLS."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
+    tls = None
 
     def __init__(self, **behaviour):
         (folder / "keys.json").write_text(json.dumps({KEY: SECRET}))
@@ -47,10 +96,13 @@ class Account:
         return self.client("ec2", region).describe_snapshots(OwnerIds=["self"])["Snapshots"]
 
 
+def surroundings(keys=(KEY, SECRET), certificate=None):
+    return {"AWS_ACCESS_KEY_ID": keys[0], "AWS_SECRET_ACCESS_KEY": keys[1], "AWS_ENDPOINT_URL": f"https://localhost:{Account.tls.port}", "AWS_EC2_METADATA_DISABLED": "true",
+            "SSL_CERT_FILE": str(certificate or Account.tls.certificate), "HOME": str(folder), "AWS_PROFILE": ""}
+
+
 def controller(*arguments, port=None, keys=(KEY, SECRET), **how):
-    env = {"AWS_ACCESS_KEY_ID": keys[0], "AWS_SECRET_ACCESS_KEY": keys[1], "AWS_ENDPOINT_URL": Account.url, "AWS_EC2_METADATA_DISABLED": "true",
-           "HOME": str(folder), "AWS_PROFILE": ""}
-    return Server("--retention", "2", "--dr-retention", "1", *arguments, command="controller", port=port, env=env, **how)
+    return Server("--retention", "2", "--dr-retention", "1", *arguments, command="controller", port=port, env=surroundings(keys), **how)
 
 
 def refused(*arguments, **how):
@@ -99,6 +151,10 @@ def begins_only_when_it_can(account):
     check("without credentials it says where it looked", code == 1 and "no credentials for AWS" in said, said)
     code, said = refused("--data", str(folder / "none"), keys=(KEY, "wrong"))
     check("with wrong ones it says what AWS said", code == 1 and "InvalidSignatureException" in said, said)
+    stranger = subprocess.Popen([Server.binary, "controller", "--data", str(folder / "none")], env=surroundings(certificate="/dev/null"), stderr=subprocess.PIPE, text=True)
+    said = stranger.stderr.readline()
+    stranger.kill()
+    check("it does not talk to who has no certificate that it trusts", "no TLS session" in said and "certificate verify failed" in said, said)
     code, said = refused("--data", str(folder / "none"), "--dr-region", "us-moon-1")
     check("a region must be one", code == 1 and "'us-moon-1' is not an AWS region" in said, said)
 
@@ -120,6 +176,8 @@ def looks_after_snapshots(account, at):
     print(f"         {(time.time() - begun) / 3:.1f} s each, 15 of them the workflow's wait for the copy")
     kept = {s["SnapshotId"] for s in account.snapshots(PRIMARY)}
     check("two are kept, and one copy", kept == set(taken[1:]) and len(account.snapshots(DR)) == 1, (kept, taken))
+    check("connections to the account are kept", Account.tls.requests > 60 and Account.tls.connections < Account.tls.requests / 4, (Account.tls.connections, Account.tls.requests))
+    print(f"         {Account.tls.requests} requests over {Account.tls.connections} connections")
     check("all executions succeeded", len(executions(at, PRIMARY, "SUCCEEDED")) == 3 and len(executions(at, DR, "SUCCEEDED")) == 3, executions(at, PRIMARY))
     return volume, taken
 
@@ -289,6 +347,7 @@ def removes(account):
 
 def main():
     account = Account()
+    Account.tls = Tls(Account.port)
     try:
         allows_what_it_calls()
         begins_only_when_it_can(account)
