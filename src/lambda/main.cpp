@@ -34,7 +34,7 @@ int main() {
   SystemClock clock(1.0, Instant{});
   SystemEntropy entropy;
   engine::Loop loop(clock, entropy);
-  const auto to_aws = net::Client::create({.longest = std::chrono::seconds(60), .keep = net::Client::Keep::briefly});
+  const auto to_aws = net::Client::create({.longest = std::chrono::seconds(60)});
   // Lambda freezes the process between two events: no patience is long enough.
   const auto to_lambda = net::Client::create({.longest = std::chrono::hours(24 * 365), .keep = net::Client::Keep::always});
   aws::AwsCloud cloud(
