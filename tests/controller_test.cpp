@@ -364,6 +364,35 @@ TEST_F(ControllerTest, EventsThatNeverCameAreMadeGood) {
   EXPECT_FALSE(pair.account().snapshots(kDr)[0].tag(snapshots::tags::kVolume).empty());
 }
 
+// Somebody's snapshots from before are somebody's.
+TEST_F(ControllerTest, WhatWasThereBeforeIsLeftAlone) {
+  for (const bool adopt : {false, true}) {
+    snapshots::Settings s = settings();
+    if (!adopt) s.since = "2026-01-10T00:00:00Z";
+    Pair pair(s);
+    pair.advance(std::chrono::seconds(5));
+    pair.stop();
+    const std::string volume = pair.account().volume();
+    std::set<std::string> before;
+    for (int day = 0; day < 5; ++day) {
+      before.insert(pair.account().snapshot(volume));
+      pair.advance(std::chrono::hours(24));
+    }
+    pair.account().must("sqs", "PurgeQueue", fmt::format(R"({{"QueueUrl":"{}"}})", pair.queue(kPrimary)));  // no event of them is left
+    pair.advance(std::chrono::hours(24 * 5));
+    pair.start();
+    pair.advance(std::chrono::hours(5));
+    const std::string fresh = pair.account().snapshot(volume);
+    pair.advance(std::chrono::hours(5));
+    std::set<std::string> untouched;
+    for (const auto& snapshot : pair.account().snapshots(kPrimary))
+      if (before.contains(snapshot.id) && snapshot.tags.empty()) untouched.insert(snapshot.id);
+    EXPECT_EQ(untouched, adopt ? std::set<std::string>{} : before);
+    EXPECT_EQ(pair.account().find(kPrimary, fresh)->tag(snapshots::tags::kCopyState), "completed");
+    EXPECT_EQ(pair.account().completed(kPrimary), adopt ? 2U : 6U);
+  }
+}
+
 TEST_F(ControllerTest, ItsDoorShowsAndStartsAndChangesNothing) {
   Pair pair(settings());
   pair.advance(std::chrono::seconds(5));
@@ -455,7 +484,7 @@ TEST_P(ControllerInTrouble, HoldsWhatTheWorkflowsHold) {
     EXPECT_TRUE(verdict.breaches.empty()) << "seed " << seed << ", " << verdict.name << ": " << verdict.breaches.front();
   EXPECT_EQ(pair.queued(kPrimary) + pair.queued(kDr), 0);
 }
-INSTANTIATE_TEST_SUITE_P(Seeds, ControllerInTrouble, testing::Range<std::uint64_t>(1, 41));
+INSTANTIATE_TEST_SUITE_P(Seeds, ControllerInTrouble, testing::Range<std::uint64_t>(1, 13));
 
 }  // namespace
 }  // namespace snapward

@@ -50,6 +50,8 @@ int remove(const Options& o) {
 }
 
 int control(Options o) {
+  if (o.settings.tag.empty() && !o.remove)
+    return fail_with("say which volumes are to be managed: --tag KEY, --tag KEY=VALUE, or --tag none for all of the account's");
   o.controls = caller_at_aws(o.profile, o.settings.primary_region);
   if (!o.endpoint.empty()) o.controls->endpoint = o.endpoint;
   if (const auto good = check_node_options(o); !good) return fail_with(good.error().message);
@@ -67,10 +69,12 @@ int control(Options o) {
 void add_controller(CLI::App& app, int& exit_code) {
   auto o = std::make_shared<Options>();
   o->data = "snapward-controller";
+  o->settings.tag = "";  // a real account's volumes are not managed unless somebody says which
   auto* c = app.add_subcommand("controller", "Run the snapshot workflows here over the snapshots of an AWS account");
   add_node_options(*c, *o);
   c->add_option("--profile", o->profile, "profile whose credentials are used [where the AWS SDKs look]");
   c->add_option("--endpoint", o->endpoint, "in place of AWS, for all services [AWS_ENDPOINT_URL]");
+  c->add_flag("--adopt", o->adopt, "take into care, copy and prune to the retention, snapshots from before the first start too");
   c->add_flag("--remove", o->remove, "take away what a controller makes in the account, the queues and their rules, and end");
   c->footer(
       "Examples:\n  snapward controller --tag Backup=yes --primary-region eu-west-1 --dr-region eu-central-1\n"

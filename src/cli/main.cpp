@@ -6,9 +6,11 @@
 int main(int argc, char** argv) {
   CLI::App app{"Snapward: EBS snapshots tagged, pruned and copied to a disaster-recovery region, driven by events."};
   app.footer(
-      "Examples:\n  snapward serve                         the local cloud on http://127.0.0.1:4566\n  snapward controller                 "
-      "   the workflows over a real AWS account\n  snapward demo                       "
-      "   two weeks of a small fleet in a second\n"
+      "Examples:\n"
+      "  snapward serve                         the local cloud on http://127.0.0.1:4566\n"
+      "  snapward controller --tag Backup=yes   the workflows over a real AWS account\n"
+      "  snapward report                        what would be lost, by volume\n"
+      "  snapward demo                          two weeks of a small fleet in a second\n"
       "  snapward validate machine.asl.json     check a state machine\n"
       "  snapward executions show ARN           what an execution did, a line a state\n"
       "  snapward events tail                   watch a bus");

@@ -140,7 +140,7 @@ class Node {
   void stop_when_told();
   [[nodiscard]] bool in_one_piece() const { return !leases_ || database_.shards.size() == 1; }
   [[nodiscard]] services::Part part(const std::string& shard, std::int64_t epoch) const;
-  [[nodiscard]] Result<void> take_place(store::Store& store) const;
+  [[nodiscard]] Result<void> take_place(store::Store& store);
 
   NodeOptions o_;
   std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
@@ -295,6 +295,7 @@ void Node::announce(const std::string& shard, std::int64_t epoch) const {
   fmt::print("Snapward {} is ready on {} after {} ms\n", SNAPWARD_VERSION, base_url_,
              std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun_).count());
   const auto& s = o_.settings;
+  if (!s.since.empty()) fmt::print("  snapshots from before {} are left alone (--adopt takes them into care)\n", s.since);
   if (o_.controls)
     fmt::print("  acts on the account {} at {}\n", o_.account, o_.controls->endpoint.empty() ? "AWS" : o_.controls->endpoint);
   if (o_.no_workflows)
@@ -333,11 +334,17 @@ Task<std::expected<void, cloud::Error>> Node::deploy(world::World& world) const 
 
 // A state belongs to one place: what a controller began must not go on at the local cloud, nor the other way round.
 constexpr const char* kPlaceTable = "place";
-Result<void> Node::take_place(store::Store& store) const {
+Result<void> Node::take_place(store::Store& store) {
   const auto row = store.get(kPlaceTable, "account");
   if (!row) return std::unexpected(row.error());
   const std::string controls = o_.controls ? o_.account : "", is = row->value_or("");
-  if (is == controls) return {};
+  if (is == controls) {
+    if (!o_.controls || o_.adopt) return {};
+    const auto since = store.get(kPlaceTable, "since");
+    if (!since) return std::unexpected(since.error());
+    o_.settings.since = since->value_or("");
+    return {};
+  }
   if (!is.empty() && controls.empty())
     return invalid(fmt::format("this state is a controller's, of the account {}; 'snapward controller' goes on with it", is));
   if (!is.empty())
@@ -345,7 +352,11 @@ Result<void> Node::take_place(store::Store& store) const {
   const auto clock = store.get(kClockTable, "now");
   if (!clock) return std::unexpected(clock.error());
   if (*clock) return invalid("this state is a local cloud's; a controller needs one of its own (--data or --store)");
-  return store.commit({{kPlaceTable, "account", std::make_shared<const std::string>(controls)}});
+  // What people had before the controller is theirs.
+  const auto text = [](std::string s) { return std::make_shared<const std::string>(std::move(s)); };
+  const std::string first = iso_seconds(SystemClock().now());
+  if (!o_.adopt) o_.settings.since = first;
+  return store.commit({{kPlaceTable, "account", text(controls)}, {kPlaceTable, "since", text(first)}});
 }
 
 // From reading a shard to letting it go: until the node is told to stop, or another owns the shard.

@@ -26,6 +26,7 @@ struct NodeOptions {
   services::LocalCloudOptions cloud;
   services::FrontOptions front;
   Json mocks;
+  bool adopt = false;                              // a controller: take into care what was there before its first start
   std::optional<aws::Identity::Options> controls;  // the account at AWS that the workflows act on; absent: the local cloud itself
 };
 

@@ -36,7 +36,7 @@ Instant taken_of(const cloud::Snapshot& copy) { return parse_iso(copy.tag(tags::
 std::string plural(std::size_t n, const char* one, const char* many) { return fmt::format("{} {}", n, n == 1 ? one : many); }
 
 // What is wrong with the snapshots themselves.
-void look_at_snapshots(const Gathered& g, const Settings& settings, Instant now, Protection& p) {
+void look_at_snapshots(const Gathered& g, const Settings& settings, Instant managed_since, Instant now, Protection& p) {
   std::size_t in_error = 0, undealt = 0, uncopied = 0;
   const cloud::Snapshot* confirmed = nullptr;
   for (const cloud::Snapshot* s : g.snapshots) {
@@ -44,7 +44,7 @@ void look_at_snapshots(const Gathered& g, const Settings& settings, Instant now,
     if (!s->completed()) continue;
     ++p.snapshots;
     p.newest = std::max(p.newest.value_or(s->started), s->started);
-    undealt += s->tag(tags::kName).empty() && now - s->started > kDealtWithin;
+    undealt += s->tag(tags::kName).empty() && s->started > managed_since && now - s->started > kDealtWithin;
     if (settings.dr_region.empty()) continue;
     const CopyState state = candidate_of(*s, true).copy;
     uncopied += state == CopyState::failed;
@@ -161,11 +161,16 @@ Report assess(const Inventory& inventory, const Settings& settings, const std::v
     if (!known.contains(origin->volume_id) || by_volume.contains(origin->volume_id)) by_volume[origin->volume_id].copies.push_back(&c);
   }
 
+  // What people had before anything was managed is theirs.
+  Instant managed_since = now;
+  for (const cloud::Snapshot& s : inventory.snapshots)
+    if (!s.tag(tags::kName).empty() && !CopyOrigin::parse(s.description)) managed_since = std::min(managed_since, s.started);
+
   for (const auto& [id, g] : by_volume) {
     Protection p;
     p.volume = id;
     p.gone = !g.volume;
-    look_at_snapshots(g, settings, now, p);
+    look_at_snapshots(g, settings, managed_since, now, p);
     if (g.volume) {
       const auto name = g.volume->tags.find("Name");
       if (name != g.volume->tags.end()) p.name = name->second;

@@ -149,6 +149,15 @@ TEST_F(ReportTest, WhatWasNotDealtWithAndWhatCouldNotBeCopied) {
   EXPECT_EQ(findings(), (std::vector<std::string>{"1 completed snapshot was not dealt with", "1 snapshot could not be copied"}));
 }
 
+TEST_F(ReportTest, WhatWasThereBeforeIsLeftAlone) {
+  volume("vol-1");
+  snapshot("snap-1", "vol-1", 20h);
+  copy("snap-1", "vol-1", 20h);
+  snapshot("snap-0", "vol-1", 500h, false);
+  EXPECT_TRUE(report().good());
+  EXPECT_EQ(report().volumes[0].snapshots, 2U);  // and could be restored
+}
+
 TEST_F(ReportTest, LooksAtWhatIsManaged) {
   settings.tag = "Backup=yes";
   tiers = {{.name = "gold", .tag = "Tier=gold", .rpo = 1h, .dr_rpo = 48h}};

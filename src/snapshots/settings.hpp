@@ -15,6 +15,7 @@ struct Settings {
   std::int64_t retention = 7;           // snapshots kept for each volume in the primary region, [1, 100000]
   std::int64_t dr_retention = 1;        // and in the DR region
   std::string topic_arn;                // where errors are told; empty: nowhere
+  std::string since;                    // ISO 8601: snapshots from before are not looked for and taken into care; empty: all are
 
   // From a task's "settings": {"tag", "drRegion", "retention", "topicArn"}; numbers may be text, as templates substitute them.
   static Result<Settings> from_json(const Json& json);

@@ -391,6 +391,9 @@ Task<TaskResult> Tasks::reconcile(Json input) {
   const auto settings = Settings::from_json(input["settings"]);
   if (!settings) co_return bad_input(settings.error().message);
   const std::string region(input["region"].string_or()), machine(input["stateMachineArn"].string_or());
+  const std::string since_text(input["since"].string_or());
+  const auto since = since_text.empty() ? Instant{} : parse_iso(since_text);
+  if (!since) co_return bad_input(fmt::format("since must be a time as 2026-01-31T00:00:00Z, not '{}'", since_text));
   const bool copies = input["side"].string_or() == "dr";  // the DR side looks at copies, the primary side at the rest
   const auto all = co_await cloud::describe_snapshots(cloud_, region, {{"status", {"completed", "error"}}});
   if (!all) co_return failure(all.error());
@@ -407,6 +410,8 @@ Task<TaskResult> Tasks::reconcile(Json input) {
                             : copies ? !s.tag(tags::kVolume).empty()
                                      : !s.tag(tags::kName).empty() && (settings->dr_region.empty() || state == "completed");
     if (dealt_with) continue;
+    // What people had before is theirs: it would be copied, and pruned to the retention.
+    if (!copies && s.started < *since && s.tag(tags::kName).empty()) continue;
     if (!copies && s.tag(tags::kName).empty()) {
       auto known = volumes.find(s.volume_id);
       if (known == volumes.end()) {

@@ -9,7 +9,7 @@
 //   snapward-prune-snapshots   volumeId, region, copies             kept, deleted[], undeletable[{id, reason}], decisions[]
 //   snapward-tag-copy          event (copySnapshot)                 as tag-snapshot; volumeId is the original one
 //   snapward-notify            event, error, execution              messageId
-//   snapward-reconcile         region, stateMachineArn, side        started[]
+//   snapward-reconcile         region, stateMachineArn, side, since started[]
 //
 // Errors (errorType): Snapward.Throttled, Snapward.CopyLimitReached and Snapward.Unavailable are worth retrying;
 // Snapward.CopyFailed, Snapward.InvalidInput and AWS's own codes are not.

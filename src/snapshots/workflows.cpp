@@ -57,6 +57,7 @@ Task<std::expected<DeployedRegion, cloud::Error>> deploy_region(cloud::Cloud& cl
       {"TopicArn", out.topic_arn},
       {"Region", region},
       {"Side", primary ? "primary" : "dr"},
+      {"ManageSince", settings.since},
       {"StateMachineArn", out.machine_arn}};
   for (const auto& [placeholder, function] :
        {std::pair{"TagSnapshotFunctionArn", "snapward-tag-snapshot"}, std::pair{"CopySnapshotFunctionArn", "snapward-copy-snapshot"},

@@ -102,7 +102,7 @@ def surroundings(keys=(KEY, SECRET), certificate=None):
 
 
 def controller(*arguments, port=None, keys=(KEY, SECRET), **how):
-    return Server("--retention", "2", "--dr-retention", "1", *arguments, command="controller", port=port, env=surroundings(keys), **how)
+    return Server("--tag", "none", "--retention", "2", "--dr-retention", "1", *arguments, command="controller", port=port, env=surroundings(keys), **how)
 
 
 def refused(*arguments, **how):
@@ -151,16 +151,19 @@ def begins_only_when_it_can(account):
     check("without credentials it says where it looked", code == 1 and "no credentials for AWS" in said, said)
     code, said = refused("--data", str(folder / "none"), keys=(KEY, "wrong"))
     check("with wrong ones it says what AWS said", code == 1 and "InvalidSignatureException" in said, said)
-    stranger = subprocess.Popen([Server.binary, "controller", "--data", str(folder / "none")], env=surroundings(certificate="/dev/null"), stderr=subprocess.PIPE, text=True)
+    stranger = subprocess.Popen([Server.binary, "controller", "--tag", "none", "--data", str(folder / "none")], env=surroundings(certificate="/dev/null"), stderr=subprocess.PIPE, text=True)
     said = stranger.stderr.readline()
     stranger.kill()
     check("it does not talk to who has no certificate that it trusts", "no TLS session" in said and "certificate verify failed" in said, said)
+    unsaid = subprocess.run([Server.binary, "controller"], env=surroundings(), capture_output=True, text=True, timeout=20)
+    check("which volumes must be said", unsaid.returncode == 1 and "say which volumes are to be managed" in unsaid.stderr, unsaid.stderr)
     code, said = refused("--data", str(folder / "none"), "--dr-region", "us-moon-1")
     check("a region must be one", code == 1 and "'us-moon-1' is not an AWS region" in said, said)
 
 
 def looks_after_snapshots(account, at):
-    check("it says whose account it acts on", f"acts on the account {ACCOUNT}" in at.process.stdout.readline())
+    said = at.process.stdout.readline() + at.process.stdout.readline()
+    check("it says whose account it acts on, and since when", f"acts on the account {ACCOUNT}" in said and "are left alone (--adopt" in said, said)
     volume = account.client("ec2").create_volume(AvailabilityZone=PRIMARY + "a", Size=1)["VolumeId"]
     until(lambda: figure(at, f'snapward_feed_well{{region="{DR}"}}') == 1)
     topics = account.client("sns").list_topics()["Topics"]

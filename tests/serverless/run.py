@@ -195,8 +195,8 @@ def main():
         the_roles_allow_what_the_tasks_call(template())
         files = {"../build/snapward-lambda.zip": code} | {f"../workflows/{f.name}": f.read_bytes() for f in (root / "workflows").iterdir()}
         common = {"FunctionNameSuffix": SUFFIX, "DRRegion": DR}
-        primary = Stack(template(), files, server.url, PRIMARY, Side="primary", Retention=2, **common)
-        dr = Stack(template(), files, server.url, DR, Side="dr", Retention=1, **common)
+        primary = Stack(template(), files, server.url, PRIMARY, Side="primary", Retention=2, ManageSince="", **common)
+        dr = Stack(template(), files, server.url, DR, Side="dr", Retention=1, ManageSince="", **common)
         primary.deploy()
         dr.deploy()
         check("both stacks are made", primary.outputs["StateMachineArn"].endswith("SnapshotManagement" + SUFFIX) and dr.outputs["CWETriggerRoleArn"])
