@@ -90,7 +90,7 @@ class Account:
                              "--behaviour", str(folder / "behaviour.json"), "--log-level", "error", port=self.port)
 
     def client(self, service, region=PRIMARY):
-        return client(service, self.url, region, KEY, SECRET)
+        return client(service, self.url, region, KEY, SECRET, retries=9)  # it fails often, by behaviour
 
     def snapshots(self, region):
         return self.client("ec2", region).describe_snapshots(OwnerIds=["self"])["Snapshots"]

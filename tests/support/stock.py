@@ -54,8 +54,8 @@ class Server:
         return self.process.wait(20)
 
 
-def client(service, url, region="us-west-2", key="test", secret="test"):
-    config = botocore.config.Config(retries={"max_attempts": 5})
+def client(service, url, region="us-west-2", key="test", secret="test", retries=5):
+    config = botocore.config.Config(retries={"max_attempts": retries})
     return boto3.client(service, endpoint_url=url, region_name=region, aws_access_key_id=key, aws_secret_access_key=secret, config=config)
 
 
