@@ -88,7 +88,8 @@ Task<Result<wire::Credentials>> Identity::get() {
   };
   while (!good_until(kRenewBefore)) {
     if (waiting_) {
-      co_await waiting_->emplace_back();
+      const Future<bool> mine = waiting_->emplace_back();
+      co_await mine;
       if (good_until(Duration(0))) break;
       continue;
     }
