@@ -166,6 +166,15 @@ void ChoiceRule::variables(std::set<std::string>& out) const {
   for (const ChoiceRule& operand : operands_) operand.variables(out);
 }
 
+std::uint64_t ChoiceRule::work() const {
+  std::uint64_t out = 0;
+  const auto add = [&out](std::uint64_t more) { out = more > kUnboundedWork - out ? kUnboundedWork : out + more; };
+  for (const auto* t : {&condition_, &assign, &output})
+    if (*t) add((*t)->work());
+  for (const ChoiceRule& operand : operands_) add(operand.work());
+  return out;
+}
+
 Outcome<bool> ChoiceRule::holds(const Scope& scope) const {
   if (op_ == Op::condition) {
     const auto value = condition_->render(scope);

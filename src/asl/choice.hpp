@@ -17,6 +17,7 @@ class ChoiceRule {
   // Whether the rule holds. Fails (States.Runtime) when the variable, or the path compared with, names nothing.
   [[nodiscard]] Outcome<bool> holds(const Scope& scope) const;
   void variables(std::set<std::string>& out) const;
+  [[nodiscard]] std::uint64_t work() const;  // as Template::work()
 
   std::string next;
   std::optional<Template> assign;

@@ -616,6 +616,44 @@ void each_state(const Graph& graph, const std::function<void(const State&)>& use
   }
 }
 
+// Every template of a state; what a choice rule compares is apart.
+void each_template(const State& s, const std::function<void(const Template&)>& use) {
+  const auto of = [&](const std::optional<Template>& t) {
+    if (t) use(*t);
+  };
+  for (const auto* t : {&s.parameters, &s.result_selector, &s.output, &s.assign, &s.timeout, &s.heartbeat, &s.credentials, &s.seconds,
+                        &s.timestamp, &s.error, &s.cause, &s.items, &s.max_concurrency, &s.tolerated_count, &s.tolerated_percentage})
+    of(*t);
+  for (const Catcher& c : s.catches) {
+    of(c.assign);
+    of(c.output);
+  }
+  if (s.reader) {
+    of(s.reader->parameters);
+    of(s.reader->max_items);
+  }
+  if (s.batcher) {
+    of(s.batcher->max_items);
+    of(s.batcher->max_bytes);
+    of(s.batcher->input);
+  }
+  if (s.writer) of(s.writer->parameters);
+}
+
+// So many reads of 256 KiB take some milliseconds.
+constexpr std::uint64_t kMuchWork = 64;
+
+bool computes_long(const Graph& graph) {
+  bool found = false;
+  each_state(graph, [&](const State& s) {
+    std::uint64_t work = 0;
+    const auto add = [&](std::uint64_t more) { found = found || more > kMuchWork || (work += more) > kMuchWork; };
+    each_template(s, [&](const Template& t) { add(t.work()); });
+    for (const ChoiceRule& rule : s.choices) add(rule.work());
+  });
+  return found;
+}
+
 }  // namespace
 
 const char* type_name(StateType type) {
@@ -641,29 +679,10 @@ std::map<std::string, std::set<std::string>> variable_references(const Machine& 
   std::map<std::string, std::set<std::string>> out;
   each_state(machine.graph, [&](const State& s) {
     std::set<std::string> names;
-    const auto of = [&](const std::optional<Template>& t) {
-      if (t) t->variables(names);
-    };
     for (const DataPath* path : {&s.input_path, &s.output_path})
       if (path->path) path->path->variables(names);
-    for (const auto* t : {&s.parameters, &s.result_selector, &s.output, &s.assign, &s.timeout, &s.heartbeat, &s.credentials, &s.seconds,
-                          &s.timestamp, &s.error, &s.cause, &s.items, &s.max_concurrency, &s.tolerated_count, &s.tolerated_percentage})
-      of(*t);
+    each_template(s, [&](const Template& t) { t.variables(names); });
     for (const ChoiceRule& rule : s.choices) rule.variables(names);
-    for (const Catcher& c : s.catches) {
-      of(c.assign);
-      of(c.output);
-    }
-    if (s.reader) {
-      of(s.reader->parameters);
-      of(s.reader->max_items);
-    }
-    if (s.batcher) {
-      of(s.batcher->max_items);
-      of(s.batcher->max_bytes);
-      of(s.batcher->input);
-    }
-    if (s.writer) of(s.writer->parameters);
     if (!names.empty()) out[s.name] = std::move(names);
   });
   return out;
@@ -704,6 +723,7 @@ Compiled compile(const Json& definition, bool express) {
   Compiled out;
   auto machine = std::make_shared<Machine>();
   Compiler(out.diagnostics, express).machine(definition, *machine);
+  machine->computes_long = computes_long(machine->graph);
   if (out.diagnostics.empty()) out.machine = std::move(machine);
   return out;
 }
@@ -721,6 +741,7 @@ Compiled compile_state(const Json& state, const std::string& name) {
   Compiled out;
   auto machine = std::make_shared<Machine>();
   Compiler(out.diagnostics, false).lone_state(state, name, *machine);
+  machine->computes_long = computes_long(machine->graph);
   if (out.diagnostics.empty()) out.machine = std::move(machine);
   return out;
 }

@@ -132,6 +132,8 @@ struct Machine {
   std::optional<std::int64_t> timeout_seconds;
   Language language = Language::jsonpath;
   bool express = false;  // of a distributed Map's item processor: its ExecutionType
+  // A state may compute for longer than what else waits for the same thread should wait: see Template::work().
+  bool computes_long = false;
 };
 
 // A state of the machine or of anything nested in it; null when there is none.

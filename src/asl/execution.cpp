@@ -11,6 +11,7 @@ Execution::Execution(Execution&&) noexcept = default;
 Execution& Execution::operator=(Execution&&) noexcept = default;
 Step Execution::step(const Input& input) { return impl_->step(input); }
 void Execution::probe(Probe* probe) { impl_->probe_ = probe; }
+void Execution::interrupt_on(const std::atomic<bool>* flag) { impl_->interrupted_ = flag; }
 Json Execution::failure_point() const { return impl_->failure_point(); }
 const ExecutionInfo& Execution::info() const { return impl_->info_; }
 Status Execution::status() const { return impl_->status_; }
@@ -41,8 +42,8 @@ const char* status_name(Status status) {
 }
 
 namespace {
-constexpr const char* kInputNames[] = {"started",     "task_submitted", "task_succeeded", "task_failed", "task_heartbeat",
-                                       "timer_fired", "aborted",        "task_started",   "redriven",    "map_run_updated"};
+constexpr const char* kInputNames[] = {"started", "task_submitted", "task_succeeded", "task_failed",     "task_heartbeat", "timer_fired",
+                                       "aborted", "task_started",   "redriven",       "map_run_updated", "resumed"};
 }
 
 Input Input::about(Kind kind, std::int64_t id, Json value) {
@@ -68,6 +69,7 @@ Json Input::to_json() const {
   if (!value.is_null()) out.set("value", value);
   if (!error.empty()) out.set("error", error);
   if (!cause.empty()) out.set("cause", cause);
+  if (budget) out.set("budget", budget);
   return out;
 }
 
@@ -81,6 +83,7 @@ Input Input::from_json(const Json& json) {
   out.value = json["value"];
   out.error = json["error"].string_or();
   out.cause = json["cause"].string_or();
+  out.budget = json["budget"].integer_or(0);
   return out;
 }
 

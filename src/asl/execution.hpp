@@ -16,6 +16,7 @@
 //   task_heartbeat   a worker said it lives                          starts the heartbeat timer anew
 //   timer_fired      a StartTimer is due                             Wait, Retry, timeouts, the execution's own timeout
 //   map_run_updated  UpdateMapRun                                    may start more children, or end the run
+//   resumed          the step before had more to do                  goes on where the budget ended
 //   aborted          StopExecution                                   ends ABORTED
 //
 // Inputs that concern nothing any more (a timer just cancelled, an answer after the timeout, anything after the end) are ignored:
@@ -23,6 +24,7 @@
 //
 // Not thread-safe: one loop owns an Execution.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -71,7 +73,8 @@ struct Input {
     aborted,
     task_started,
     redriven,
-    map_run_updated
+    map_run_updated,
+    resumed
   };
   Kind kind = Kind::started;
   Instant at;
@@ -79,6 +82,9 @@ struct Input {
   std::int64_t id = 0;       // the task's or timer's, as its Command named it
   Json value;                // task output; redriven: what failure_point() gave; map_run_updated: the new limits
   std::string error, cause;  // task_failed, aborted
+  // States that this step may enter at most; 0: no limit. A step that reaches it returns with `more` set. Part of the Input, hence of the
+  // journal, because a replay must stop where the first run stopped.
+  std::int64_t budget = 0;
 
   // Without time and seed, which whoever feeds it adds.
   static Input about(Kind kind, std::int64_t id, Json value = {});
@@ -117,6 +123,7 @@ const char* status_name(Status status);  // "SUCCEEDED"
 struct Step {
   std::vector<HistoryEvent> history;
   std::vector<Command> commands;
+  bool more = false;  // the budget is used up and states are still to be entered: feed `resumed`
 };
 
 class Execution {
@@ -128,6 +135,9 @@ class Execution {
 
   Step step(const Input& input);
   void probe(Probe* probe);  // before the first step; the caller's
+  // While *flag is true, expressions fail instead of computing on. For a step on another thread whose result nobody wants any more; the
+  // Execution must not be used afterwards. The flag must outlive the Execution.
+  void interrupt_on(const std::atomic<bool>* flag);
   // What a redrive needs to go on where this execution failed; null when it did not fail.
   [[nodiscard]] Json failure_point() const;
 

@@ -213,6 +213,17 @@ bool names_context(std::string_view text) {
 
 }  // namespace
 
+std::uint64_t Template::work() const {
+  const auto sum = [](std::uint64_t a, std::uint64_t b) { return a > kUnboundedWork - b ? kUnboundedWork : a + b; };
+  std::uint64_t out = 0;
+  // A path with wildcards, descendants or filters looks through all of the data.
+  if (expression_ && expression_->text().find_first_of("*?") != std::string::npos) ++out;
+  if (expression_ && expression_->text().find("..") != std::string::npos) ++out;
+  if (jsonata_) out = sum(out, jsonata_->work().value_or(kUnboundedWork));
+  for (const auto& [key, member] : members_) out = sum(out, member.work());
+  return out;
+}
+
 Template Template::of(Expression expression, std::string field) {
   Template out;
   out.kind_ = Kind::expression;
@@ -308,7 +319,8 @@ Outcome<Json> Template::render(const Scope& scope) const {
                                                     .entropy = &scope.entropy,
                                                     .now = scope.now,
                                                     .step_functions = true,
-                                                    .limits = query::Jsonata::step_functions_limits()};
+                                                    .limits = query::Jsonata::step_functions_limits(),
+                                                    .interrupted = scope.interrupted};
       auto value = jsonata_->evaluate(nullptr, environment);
       const auto failed = [&](const std::string& what) {
         return std::unexpected(

@@ -4,6 +4,7 @@
 // Compiled once with the definition; evaluation is pure (randomness comes from the scope).
 // Source: Amazon States Language specification, "Payload Template", "Intrinsic Functions"; Step Functions Developer Guide.
 #pragma once
+#include <atomic>
 #include <expected>
 #include <functional>
 #include <map>
@@ -33,6 +34,7 @@ struct Scope {
   Instant now;
   // JSONata: $states. Asked with whether the expression looks at $states.context, which costs to build.
   const std::function<Json(bool with_context)>* states = nullptr;
+  const std::atomic<bool>* interrupted = nullptr;  // true: JSONata fails instead of computing on; may be null
 };
 
 enum class Language { jsonpath, jsonata };
@@ -66,6 +68,9 @@ class Expression {
 // "{% … %}" without its marks; nothing when the text is not one.
 std::optional<std::string_view> jsonata_of(std::string_view text);
 
+// What Template::work() says when nothing but the limits of an evaluation bounds it.
+inline constexpr std::uint64_t kUnboundedWork = ~std::uint64_t{0};
+
 class Template {
  public:
   // field names it in messages ("Output", "Choices[0]/Condition"). Errors name the key whose expression is wrong.
@@ -84,6 +89,8 @@ class Template {
   [[nodiscard]] const std::string& text() const;                              // of its one expression
   [[nodiscard]] const std::string& field() const { return field_; }
   void variables(std::set<std::string>& out) const;
+  // How often evaluating it reads its data as a whole: what its expressions add up to. kUnboundedWork: no such number is known.
+  [[nodiscard]] std::uint64_t work() const;
 
  private:
   enum class Kind { literal, object, array, expression, jsonata } kind_ = Kind::literal;

@@ -74,10 +74,16 @@ Step Execution::Interpreter::step(const Input& input) {
   now_ = input.at;
   entropy_ = SeededEntropy(input.seed);
   take(input);
-  while (!ready_.empty()) {
+  for (std::int64_t entered = 0; !ready_.empty();) {
+    if (input.budget > 0 && entered == input.budget) {
+      out.more = true;
+      break;
+    }
     Frame* frame = ready_.front();
     ready_.pop_front();
-    if (frame) advance(*frame);
+    if (!frame) continue;
+    advance(*frame);
+    ++entered;
   }
   discarded_.clear();
   out_ = nullptr;
@@ -117,6 +123,7 @@ void Execution::Interpreter::take(const Input& input) {
   if (input.kind == Input::Kind::aborted) return end(Status::aborted, {input.error, input.cause});
   if (input.kind == Input::Kind::timer_fired) return fire(input.id);
   if (input.kind == Input::Kind::map_run_updated) return update_map_run(top_, input.value);
+  if (input.kind == Input::Kind::resumed) return;  // what is ready goes on
 
   const auto found = tasks_.find(input.id);
   if (found == tasks_.end()) return;
@@ -569,7 +576,7 @@ Scope Execution::Interpreter::scope(const Frame& frame, const Json& data) {
     if (with_context) out.set("context", context(frame));
     return Json(std::move(out));
   };
-  return {data, context_of_, frame.variables, entropy_, now_, &states_of_};
+  return {data, context_of_, frame.variables, entropy_, now_, &states_of_, interrupted_};
 }
 
 }  // namespace snapward::asl

@@ -81,6 +81,7 @@ class Execution::Interpreter {
   std::shared_ptr<const Machine> machine_;
   ExecutionInfo info_;
   Probe* probe_ = nullptr;
+  const std::atomic<bool>* interrupted_ = nullptr;
   Status status_ = Status::running;
   Instant stopped_;
   std::string output_text_;

@@ -3,17 +3,21 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <filesystem>
+
 #include "base/arn.hpp"
 #include "base/time.hpp"
 #include "cli/api.hpp"
 #include "cli/commands.hpp"
+#include "engine/abort.hpp"
+#include "store/store.hpp"
 
 namespace snapward::cli {
 
 namespace {
 
 struct Options {
-  std::string endpoint = "http://127.0.0.1:4566", region = "us-west-2", arn, status;
+  std::string endpoint = "http://127.0.0.1:4566", region = "us-west-2", arn, status, data = "snapward-data", error, cause;
   std::size_t limit = 20;
   bool as_json = false, events = false;
 };
@@ -183,6 +187,20 @@ int show(const Options& o) {
   return 0;
 }
 
+// On the folder itself: for an execution that keeps its server from working.
+int stop(const Options& o) {
+  if (!std::filesystem::exists(o.data + "/snapward.db"))
+    return fmt::print(stderr, "snapward: there is no state in '{}'; name its folder with --data\n", o.data), 1;
+  auto store = store::open_sqlite(o.data);
+  if (!store) return fmt::print(stderr, "snapward: {}\n", store.error().message), 1;
+  const auto record = engine::abort_execution(**store, o.arn, SystemClock().now(), o.error, o.cause);
+  if (!record) return fmt::print(stderr, "snapward: {}\n", record.error().message), 1;
+  if (o.as_json) return fmt::print("{}\n", record->pretty()), 0;
+  fmt::print("{} is {} since {}. What it had started goes on; it cannot be redriven.\n", o.arn, (*record)["status"].string_or(),
+             (*record)["stopDate"].string_or());
+  return 0;
+}
+
 int list(const Options& o) {
   const auto arn = Arn::parse(o.arn);
   const std::string region = arn ? arn->region : o.region;
@@ -221,6 +239,15 @@ void add_executions(CLI::App& app, int& exit_code) {
   shows->add_option("arn", o->arn, "the execution's ARN")->required();
   shows->add_flag("--events", o->events, "every event of the history instead");
   shows->callback([o, &exit_code] { exit_code = show(*o); });
+  auto* stops =
+      command->add_subcommand("stop", "End an execution in the data folder of a server that does not run, as StopExecution would");
+  stops->add_option("arn", o->arn, "the execution's ARN")->required();
+  stops->add_option("--data", o->data, "folder that keeps the state")->capture_default_str();
+  stops->add_option("--error", o->error, "an error code for the history");
+  stops->add_option("--cause", o->cause, "a cause for the history");
+  stops->add_flag("--json", o->as_json, "the execution's record, for programs");
+  stops->footer("Example: snapward executions stop --data /var/lib/snapward arn:aws:states:us-west-2:000000000000:execution:Loop:run-1");
+  stops->callback([o, &exit_code] { exit_code = stop(*o); });
   auto* lists = command->add_subcommand("list", "The executions of a machine or a map run, newest first; without an ARN, the machines");
   common(lists);
   lists->add_option("arn", o->arn, "a state machine's or a map run's ARN");

@@ -377,6 +377,7 @@ void Node::live(const std::string& shard, store::Store& store, std::int64_t epoc
   services::LocalCloudOptions cloud_options = o_.cloud;
   cloud_options.account = o_.account;
   cloud_options.base_url = base_url_;
+  cloud_options.stepper = true;
   if (!in_one_piece()) cloud_options.part = part(shard, epoch);
   std::optional<Account> account;
   if (o_.controls) cloud_options.part = account.emplace(*o_.controls).part();

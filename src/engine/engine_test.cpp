@@ -4,6 +4,7 @@
 #include <future>
 #include <thread>
 
+#include "engine/abort.hpp"
 #include "engine/executions.hpp"
 #include "engine/ledger.hpp"
 #include "engine/loop.hpp"
@@ -472,6 +473,246 @@ TEST_F(EngineFixture, PagesOfHistoryAndLists) {
   EXPECT_EQ(world->executions.list("arn:aws:states:us-west-2:1:stateMachine:M", "SUCCEEDED", 10, "").items.size(), 1U);
   EXPECT_EQ(world->executions.list("arn:aws:states:us-west-2:1:stateMachine:M", "FAILED", 10, "").items.size(), 0U);
   EXPECT_EQ(world->executions.list("arn:aws:states:us-west-2:1:stateMachine:N", "", 10, "").items.size(), 0U);
+}
+
+// A machine of `states` Pass states in a row.
+std::shared_ptr<const asl::Machine> chain(int states) {
+  Json::Object all;
+  for (int i = 1; i <= states; ++i) {
+    Json::Object state{{"Type", "Pass"}};
+    if (i < states)
+      state.set("Next", "S" + std::to_string(i + 1));
+    else
+      state.set("End", true);
+    all.set("S" + std::to_string(i), std::move(state));
+  }
+  return asl::compile(Json::object({{"StartAt", "S1"}, {"States", std::move(all)}})).machine;
+}
+
+// An endless loop of states once held the loop for as long as its history had room.
+TEST_F(EngineFixture, AChainOfStatesLetsOthersHaveTheirTurn) {
+  machine = chain(300);
+  start();
+  int turns_of_others = 0;
+  std::function<void()> other = [&] {
+    ++turns_of_others;
+    if (world->executions.running() > 0) world->loop.post(other);
+  };
+  world->loop.post(other);
+  const std::string arn = begin();
+  EXPECT_EQ(status(arn), "SUCCEEDED");
+  EXPECT_GT(turns_of_others, 3);
+  EXPECT_EQ(world->executions.history(arn, false, 1000, "").items.size(), 602U);
+}
+
+TEST_F(EngineFixture, AChainInterruptedBetweenTwoStepsGoesOnAfterARestart) {
+  machine = chain(300);
+  const auto types = [&](const std::string& arn) {
+    std::string out;
+    for (const Json& e : world->executions.history(arn, false, 1000, "").items)
+      out += e["id"].dump() + std::string(e["type"].string_or()) + ' ';
+    return out;
+  };
+  start();
+  const std::string whole = types(begin());
+  for (int turns = 1; turns < 6; ++turns) {
+    SCOPED_TRACE(turns);
+    store = store::open_memory();
+    start();
+    world->executions.start({.arn = "arn:aws:states:us-west-2:1:stateMachine:M",
+                             .name = "M",
+                             .role_arn = "r",
+                             .region = "us-west-2",
+                             .revision = "1",
+                             .machine = machine},
+                            "e", "{}", Json(Json::Object{}));
+    for (int i = 0; i < turns; ++i) world->loop.step(clock, clock.now());
+    start();
+    world->loop.settle();
+    const std::string arn = "arn:aws:states:us-west-2:1:execution:M:e";
+    EXPECT_EQ(status(arn), "SUCCEEDED");
+    EXPECT_EQ(types(arn), whole);
+  }
+}
+
+// Journals of before there was a budget have Inputs without one: they are stepped through in one go, as they were then.
+TEST_F(EngineFixture, AJournalWithoutBudgetsIsReplayedInOneGo) {
+  asl::Input started = asl::Input::about(asl::Input::Kind::started, 0);
+  started.at = clock.now();
+  EXPECT_EQ(started.to_json().find("budget"), nullptr);
+  asl::ExecutionInfo info;
+  info.input = Json(Json::Object{});
+  info.input_text = "{}";
+  asl::Execution execution(chain(300), info);
+  const asl::Step step = execution.step(asl::Input::from_json(started.to_json()));
+  EXPECT_FALSE(step.more);
+  EXPECT_EQ(execution.status(), asl::Status::succeeded);
+}
+
+TEST_F(EngineFixture, ABudgetIsKeptInTheJournal) {
+  asl::Input started = asl::Input::about(asl::Input::Kind::started, 0);
+  started.budget = 7;
+  EXPECT_EQ(asl::Input::from_json(started.to_json()).budget, 7);
+}
+
+TEST(Machine, SaysWhichDefinitionsMayComputeForLong) {
+  const auto computes_long = [](const std::string& expression) {
+    const auto compiled = asl::compile_text(R"({"QueryLanguage":"JSONata","StartAt":"P","States":{"P":{"Type":"Pass","Output":"{% )" +
+                                            expression + R"( %}","End":true}}})");
+    EXPECT_TRUE(compiled.machine) << expression;
+    return compiled.machine && compiled.machine->computes_long;
+  };
+  for (const char* quick : {"$states.input", "$states.input.a.b", "$states.input.items[0].id", "$count($states.input.items) > 3", "1 + 2",
+                            "$states.input.a & '-' & $states.context.Execution.Name", "{'a': $states.input.a, 'b': [1, $now()]}",
+                            "$exists($states.input.x) ? $states.input.x : 'none'", "($x := $states.input.a; $x + 1)"})
+    EXPECT_FALSE(computes_long(quick)) << quick;
+  for (const char* slow : {"$map($states.input, function($v) { $v })", "[1..100000]", "$states.input.items[price > 3]",
+                           "$states.input.items.($states.input.items)", "($f := function($n) { $f($n + 1) }; $f(1))",
+                           "$states.input^(price)", "$states.input.**.id", "$sort($states.input)", "$distinct($states.input)"})
+    EXPECT_TRUE(computes_long(slow)) << slow;
+  std::string many;
+  for (int i = 0; i < 100; ++i) many += (i ? " + " : "") + std::string("$count($states.input)");
+  EXPECT_TRUE(computes_long(many));
+}
+
+// A world in real time, with its loop on a thread of its own.
+struct LiveWorld {
+  explicit LiveWorld(store::Store& store, std::shared_ptr<const asl::Machine> m)
+      : machine(std::move(m)), ledger(store, loop, Ledger::Mode::background_commits), executions(loop, ledger, cloud) {
+    executions.use_stepper();
+    loop.post([this] { executions.restore([this](const std::string&, const std::string&) { return machine; }); });
+    thread = std::thread([this] { loop.run(); });
+  }
+  ~LiveWorld() {
+    loop.stop();
+    thread.join();
+  }
+  template <class F>
+  auto on_loop(F work) {
+    std::promise<decltype(work())> promise;
+    auto result = promise.get_future();
+    loop.post([&] { promise.set_value(work()); });
+    return result.get();
+  }
+  // The loop answers, and what it wrote is durable.
+  void commit() {
+    std::promise<void> done;
+    loop.post([&] { ledger.after_commit([&] { done.set_value(); }); });
+    done.get_future().get();
+  }
+  std::string begin() {
+    return on_loop([this] {
+      const Json begun = executions.start({.arn = "arn:aws:states:us-west-2:1:stateMachine:M",
+                                           .name = "M",
+                                           .role_arn = "r",
+                                           .region = "us-west-2",
+                                           .revision = "1",
+                                           .machine = machine},
+                                          "e", "{}", Json(Json::Object{}));
+      return std::string(begun["executionArn"].string_or());
+    });
+  }
+  Json find(const std::string& arn) {
+    return on_loop([&] { return executions.find(arn).value_or(Json()); });
+  }
+  std::string wait_for_end(const std::string& arn) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (std::chrono::steady_clock::now() < until) {
+      if (const Json record = find(arn); record["status"].string_or() != "RUNNING") return std::string(record["status"].string_or());
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return "still RUNNING";
+  }
+
+  SystemClock clock;
+  SystemEntropy entropy;
+  Loop loop{clock, entropy};
+  std::shared_ptr<const asl::Machine> machine;
+  ScriptedCloud cloud;
+  Ledger ledger;
+  Executions executions;
+  std::thread thread;
+};
+
+std::shared_ptr<const asl::Machine> computing(const char* expression, int rounds) {
+  Json::Object all;
+  for (int i = 1; i <= rounds; ++i) {
+    Json::Object state{{"Type", "Pass"}, {"Output", std::string("{% ") + expression + " %}"}};
+    if (i < rounds)
+      state.set("Next", "S" + std::to_string(i + 1));
+    else
+      state.set("End", true);
+    all.set("S" + std::to_string(i), std::move(state));
+  }
+  return asl::compile(Json::object({{"QueryLanguage", "JSONata"}, {"StartAt", "S1"}, {"States", std::move(all)}})).machine;
+}
+
+// Endless recursion, which only the limit of an evaluation ends: some tenths of a second for every state.
+constexpr const char* kLong = "($f := function($n) { $n > 0 ? $f($n - 1) : 7 }; $f(400000))";
+
+TEST(Stepper, ALongExpressionDelaysNoOtherWork) {
+  const auto store = store::open_memory();
+  LiveWorld world(*store, computing(kLong, 3));
+  const std::string arn = world.begin();
+  int answered = 0;
+  while (world.find(arn)["status"].string_or() == "RUNNING") ++answered;
+  EXPECT_GT(answered, 20);  // each a round through the loop while the expressions were computed
+  EXPECT_EQ(world.find(arn)["output"].string_or(), "7");
+  EXPECT_EQ(world.on_loop([&] { return world.executions.history(arn, false, 100, "").items.size(); }), 8U);
+}
+
+TEST(Stepper, WhatWasAcknowledgedIsDoneAfterARestart) {
+  const auto store = store::open_memory();
+  std::string arn;
+  {
+    LiveWorld world(*store, computing(kLong, 40));
+    arn = world.begin();
+    world.commit();
+    EXPECT_EQ(world.find(arn)["status"].string_or(), "RUNNING");
+  }  // ends at once, in the middle of an expression
+  LiveWorld world(*store, computing(kLong, 40));
+  EXPECT_EQ(world.wait_for_end(arn), "SUCCEEDED");
+  const auto events = world.on_loop([&] { return world.executions.history(arn, false, 1000, "").items; });
+  ASSERT_EQ(events.size(), 82U);
+  for (std::size_t i = 0; i < events.size(); ++i) EXPECT_EQ(events[i]["id"].as_integer(), static_cast<std::int64_t>(i + 1));
+}
+
+TEST(Stepper, AnExecutionThatIsBeingReplayedCanBeStopped) {
+  const auto store = store::open_memory();
+  std::string arn;
+  {
+    LiveWorld world(*store, computing(kLong, 400));
+    arn = world.begin();
+    world.commit();
+  }
+  LiveWorld world(*store, computing(kLong, 400));
+  world.on_loop([&] {
+    world.executions.stop(arn, "Enough", "said somebody");
+    return true;
+  });
+  EXPECT_EQ(world.find(arn)["status"].string_or(), "ABORTED");
+  world.commit();
+  EXPECT_EQ(store->scan("inputs", {})->size(), 0U);
+  const auto events = world.on_loop([&] { return world.executions.history(arn, false, 1000, "").items; });
+  EXPECT_EQ(events.back()["type"].string_or(), "ExecutionAborted");
+}
+
+TEST(Abort, EndsARunningExecutionByItsRowsAlone) {
+  const auto store = store::open_memory();
+  std::string arn;
+  {
+    LiveWorld world(*store, computing(kLong, 400));
+    arn = world.begin();
+    world.commit();
+  }
+  const auto record = abort_execution(*store, arn, SystemClock().now(), "Enough", "said somebody");
+  ASSERT_TRUE(record);
+  EXPECT_EQ((*record)["status"].string_or(), "ABORTED");
+  EXPECT_EQ(abort_execution(*store, arn, SystemClock().now(), "", "").error().code, ErrorCode::conflict);
+  EXPECT_EQ(abort_execution(*store, arn + "x", SystemClock().now(), "", "").error().code, ErrorCode::not_found);
+  LiveWorld world(*store, computing(kLong, 400));
+  EXPECT_EQ(world.find(arn)["cause"].string_or(), "said somebody");
+  EXPECT_EQ(world.on_loop([&] { return world.executions.running(); }), 0U);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "base/arn.hpp"
 #include "base/crash_point.hpp"
 #include "base/log.hpp"
+#include "engine/abort.hpp"
 #include "engine/live.hpp"
 
 namespace snapward::engine {
@@ -12,6 +13,10 @@ namespace snapward::engine {
 namespace {
 constexpr const char* kFormerHistory = "history";
 constexpr std::size_t kMaxLoggedCause = 300;
+// States that a step enters before the loop has its turn.
+constexpr std::int64_t kStatesPerStep = 64, kStatesPerStepAside = 8;
+// A step that takes longer says that its machine's executions are better stepped aside.
+constexpr auto kLongStep = std::chrono::milliseconds(5);
 constexpr Duration kLongestExpress = std::chrono::minutes(5);  // Developer Guide, "Standard and Express workflows"
 }  // namespace
 
@@ -46,6 +51,7 @@ Executions::Live& Executions::begin(const MachineVersion& version, const std::st
   l.express = version.express;
   l.parent = std::move(parent);
   l.test_case = version.test_case;
+  l.aside = stepper_ && (version.machine->computes_long || slow(version.revision));
   live_[arn] = std::move(live);
   ++counts_.started;
   if (l.express)
@@ -63,14 +69,10 @@ Json Executions::start(const MachineVersion& version, const std::string& name, c
   }
   Live& l = begin(version, arn, name, input_text, input, {});
   if (listener_ && !l.express) listener_(version.region, l.record());
-  asl::Input started = asl::Input::about(asl::Input::Kind::started, 0);
-  started.at = loop_.now();
-  started.seed = loop_.entropy().next();
-  asl::Step step = l.execution.step(started);
   if (!l.express) ledger_.put(kByMachine, by_machine_key(version.arn, l.execution.info().started, name), arn);
-  // Before apply(): an execution that ends at once is gone after it.
-  const Json begun = Json::object({{"executionArn", l.arn()}, {"startDate", iso_millis(l.execution.info().started)}});
-  apply(l, std::move(step), &started);
+  // Before its first step: an execution that ends at once is gone after it.
+  Json begun = Json::object({{"executionArn", l.arn()}, {"startDate", iso_millis(l.execution.info().started)}});
+  feed(arn, asl::Input::about(asl::Input::Kind::started, 0));
   return begun;
 }
 
@@ -86,21 +88,127 @@ Task<Json> Executions::run_express(MachineVersion version, std::string name, std
 }
 
 void Executions::stop(const std::string& arn, const std::string& error, const std::string& cause) {
-  feed(arn, asl::Input::failure(asl::Input::Kind::aborted, 0, error, cause));
+  Live* live = awake(arn);
+  if (live && live->to_replay > 0) return abort_unread(*live, error, cause);
+  if (live) feed(arn, asl::Input::failure(asl::Input::Kind::aborted, 0, error, cause));
+}
+
+// The replay of a long journal is not waited for.
+void Executions::abort_unread(Live& live, const std::string& error, const std::string& cause) {
+  auto abort = abort_of([this](std::string_view table, const store::Range& range) { return ledger_.scan(table, range); }, live.arn(),
+                        loop_.now(), error, cause);
+  if (!abort) return;  // unreadable: the ledger has ended the process
+  for (store::Write& w : abort->writes) {
+    if (w.value)
+      ledger_.put(std::move(w.table), std::move(w.key), *w.value);
+    else
+      ledger_.erase(std::move(w.table), std::move(w.key));
+  }
+  caught_up_with(live);
+  live.past.clear();
+  live.line.clear();
+  end(live, abort->record);
 }
 
 void Executions::feed(const std::string& arn, asl::Input input) {
   Live* found = awake(arn);
   if (!found) return;  // over: nothing to tell
   Live& live = *found;
+  loop_.doing(arn);
   input.at = loop_.now();
   input.seed = loop_.entropy().next();
+  input.budget = live.aside ? kStatesPerStepAside : kStatesPerStep;
+  if (live.aside) {
+    if (!live.express) journal(live, input, true);
+    live.line.push_back({std::move(input), false});
+    return go_on_aside(live);
+  }
+  const auto begun = std::chrono::steady_clock::now();
   asl::Step step = live.execution.step(input);
+  watch_time(live, std::chrono::steady_clock::now() - begun);
   apply(live, std::move(step), &input);
 }
 
-// One commit: the history, the Input for replay, the status. Then, once durable, the commands.
-void Executions::apply(Live& live, asl::Step step, const asl::Input* journaled) {
+// The record of an execution that runs is written once: its status changes only at the end.
+void Executions::journal(Live& live, const asl::Input& input, bool ahead) {
+  Json row = input.to_json();
+  if (ahead) {
+    Json::Object marked = row.as_object();
+    marked.set("ahead", true);
+    row = Json(std::move(marked));
+  }
+  ledger_.put(kInputs, numbered(live.arn(), live.inputs++), row.dump());
+  if (live.inputs == 1) ledger_.put(kExecutions, live.arn(), live.record().dump());
+}
+
+void Executions::watch_time(Live& live, std::chrono::steady_clock::duration took) {
+  if (!stepper_ || took < kLongStep) return;
+  live.aside = true;
+  slow_revisions_.insert(live.revision);
+}
+
+void Executions::go_on_aside(Live& live) {
+  if (live.busy || live.line.empty()) return;
+  live.busy = true;
+  Live::Fed next = std::move(live.line.front());
+  live.line.pop_front();
+  stepper_->run(live.execution, next.input, [this, arn = live.arn(), again = next.again, input = next.input](asl::Step step) {
+    stepped_aside(arn, again, input, std::move(step));
+  });
+}
+
+void Executions::stepped_aside(const std::string& arn, bool again, const asl::Input& input, asl::Step step) {
+  loop_.doing(arn);
+  if (dropped_.erase(arn) > 0) return;
+  Live& live = *live_.at(arn);
+  live.busy = false;
+  if (!again)
+    apply(live, std::move(step), nullptr);
+  else if (retrace(live, input, std::move(step)) && --live.to_replay == 0) {
+    caught_up_with(live);
+    ask_again(live, std::exchange(live.past, {}));
+  }
+  if (const auto still = live_.find(arn); still != live_.end()) go_on_aside(*still->second);
+}
+
+// An execution has been replayed, or has ended before it was.
+void Executions::caught_up_with(Live& live) {
+  live.to_replay = 0;
+  if (--catching_up_ > 0) return;
+  for (const auto& waiting : std::exchange(wait_for_catching_up_, {})) waiting.set(true);
+}
+
+Task<void> Executions::caught_up() {
+  if (catching_up_ == 0) co_return;
+  const Future<bool> done;
+  wait_for_catching_up_.push_back(done);
+  co_await done;
+}
+
+Task<asl::Step> Executions::step(asl::Execution& execution, asl::Input input, bool computes_long) {
+  input.at = loop_.now();
+  input.seed = loop_.entropy().next();
+  if (!stepper_ || !computes_long) co_return execution.step(input);
+  const Future<std::shared_ptr<asl::Step>> done;
+  stepper_->run(execution, std::move(input), [done](asl::Step step) { done.set(std::make_shared<asl::Step>(std::move(step))); });
+  const auto step = co_await done;
+  co_return std::move(*step);
+}
+
+// Goes on with what the last step left, after what else waits for the loop.
+void Executions::resume_later(Live& live) {
+  if (std::exchange(live.resuming, true)) return;
+  loop_.post([this, arn = live.arn()] {
+    const auto found = live_.find(arn);
+    if (found == live_.end()) return;
+    found->second->resuming = false;
+    if (found->second->unfinished) feed(arn, asl::Input::about(asl::Input::Kind::resumed, 0));
+  });
+}
+
+// One commit: the history, the Input for replay (null: it is journaled already), the status. Then, once durable, the commands; of a
+// replay's step they are left to ask_again().
+void Executions::apply(Live& live, asl::Step step, const asl::Input* input, bool replayed) {
   if (step.history.empty() && step.commands.empty()) return;
   if (!step.history.empty() && !live.express)
     ledger_.put(kExecutions, numbered(live.arn(), step.history.front().id), asl::stored_events(step.history));
@@ -109,14 +217,13 @@ void Executions::apply(Live& live, asl::Step step, const asl::Input* journaled) 
   for (const auto& command : step.commands)
     if (command.kind == asl::Command::Kind::map_run) note_run(live, command);
   if (live.execution.status() != asl::Status::running) return finish(live);
-  if (!live.express) {
-    ledger_.put(kInputs, numbered(live.arn(), live.inputs++), journaled->to_json().dump());
-    if (live.inputs == 1) ledger_.put(kExecutions, live.arn(), live.record().dump());  // the status changes only at the end
-  }
+  if (!live.express && input) journal(live, *input, false);
+  if (live.unfinished) resume_later(live);
   const bool performs = std::any_of(step.commands.begin(), step.commands.end(), [](const asl::Command& c) {
     return c.kind == asl::Command::Kind::invoke_task || c.kind == asl::Command::Kind::start_child;
   });
   if (!performs) return fall_asleep(live);
+  if (replayed) return;
   auto perform = [this, arn = live.arn(), commands = std::move(step.commands)]() mutable {
     for (const auto& command : commands) {
       const auto found = live_.find(arn);
@@ -135,6 +242,7 @@ void Executions::apply(Live& live, asl::Step step, const asl::Input* journaled) 
 
 // Keeps the lists of open tasks and timers. Timers need no commit: replay finds them again.
 void Executions::note(Live& live, const asl::Step& step) {
+  live.unfinished = step.more;
   for (const auto& command : step.commands) switch (command.kind) {
       case asl::Command::Kind::invoke_task:
       case asl::Command::Kind::start_child:
@@ -181,20 +289,27 @@ void Executions::arm(Live& live, std::int64_t timer, Instant deadline) {
 }
 
 void Executions::finish(Live& live) {
+  const std::string& arn = live.arn();
   const Json record = live.record();
-  ++counts_.ended[asl::status_name(live.execution.status())];
-  const std::string arn = live.arn();
   if (!live.express || !live.parent.arn.empty()) ledger_.put(kExecutions, arn, record.dump());
-  const bool good = live.execution.status() == asl::Status::succeeded;
-  log::write(good ? spdlog::level::debug : spdlog::level::info, good ? "execution ended" : "execution ended badly",
-             {{"execution", arn},
-              {"status", asl::status_name(live.execution.status())},
-              {"error", live.execution.failure().error},
-              {"cause", std::string_view(live.execution.failure().cause).substr(0, kMaxLoggedCause)}});
   if (!live.express) {
     for (std::int64_t i = 0; i < live.inputs; ++i) ledger_.erase(kInputs, numbered(arn, i));
     if (live.execution.status() != asl::Status::succeeded) ledger_.put(kFailures, arn, live.execution.failure_point().dump());
   }
+  if (live.to_replay > 0) caught_up_with(live);
+  end(live, record);
+}
+
+// Its rows are written: tells those who wait for its end, and lets go of it.
+void Executions::end(Live& live, const Json& record) {
+  const std::string arn = live.arn(), status(record["status"].string_or());
+  ++counts_.ended[status];
+  const bool good = status == "SUCCEEDED";
+  log::write(good ? spdlog::level::debug : spdlog::level::info, good ? "execution ended" : "execution ended badly",
+             {{"execution", arn},
+              {"status", status},
+              {"error", record["error"].string_or()},
+              {"cause", record["cause"].string_or().substr(0, kMaxLoggedCause)}});
   for (const auto& [id, timer] : live.timers) loop_.cancel(timer);
   if (live.limit) loop_.cancel(*live.limit);
   for (const auto& [id, task] : live.tasks) tokens_.erase(task.token);
@@ -202,6 +317,7 @@ void Executions::finish(Live& live) {
   const bool announced = !live.express;
   const Parent parent = live.parent;
   const auto ends = std::move(live.ends);
+  if (live.busy) dropped_[arn] = std::move(live_.at(arn));  // until the Stepper gives it back
   live_.erase(arn);
   if (listener_ && announced) listener_(region, record);
   for (const auto& end : ends) end.set(record);
@@ -233,6 +349,7 @@ bool Executions::resume(const Json& record, Parent parent) {
   if (!parent.arn.empty()) l.parent = std::move(parent);
   l.redrives = record["redriveCount"].integer_or(0) + 1;
   l.redriven_at = iso_millis(loop_.now());
+  l.aside = stepper_ && (l.machine->computes_long || slow(l.revision));
   live_[arn] = std::move(live);
   ledger_.erase(kFailures, arn);
   Json::Object from = point->as_object();
@@ -294,14 +411,10 @@ void Executions::restore(Resolver resolver) {
   // The journals of the others: consecutive rows with one ARN.
   std::size_t restored = 0;
   std::string arn;
-  std::vector<asl::Input> inputs;
+  Journal journal;
   const auto go_on = [&] {
-    if (inputs.empty()) return;
-    if (Live* live = replay(arn, inputs)) {
-      ++restored;
-      ask_again(*live, inputs);
-    }
-    inputs.clear();
+    if (journal.inputs.empty()) return;
+    if (replay(arn, std::exchange(journal, {}))) ++restored;
   };
   for (std::string from;;) {
     const auto rows = ledger_.scan(kInputs, {.from = from, .to = "", .limit = kAtOnce});
@@ -312,7 +425,7 @@ void Executions::restore(Resolver resolver) {
         arn = owner;
       }
       if (asleep_.contains(arn)) continue;
-      if (const auto json = Json::parse(row.value)) inputs.push_back(asl::Input::from_json(*json));
+      journal.add(row.value);
     }
     if (rows.size() < kAtOnce) break;
     from = rows.back().key + '\0';
@@ -321,8 +434,15 @@ void Executions::restore(Resolver resolver) {
   if (restored + asleep_.size()) spdlog::info("{} running executions go on, {} of them asleep", restored + asleep_.size(), asleep_.size());
 }
 
-// Where its journal has come to: the execution, its open tasks, its timers.
-Executions::Live* Executions::replay(const std::string& arn, const std::vector<asl::Input>& inputs) {
+void Executions::Journal::add(const std::string& row) {
+  const auto json = Json::parse(row);
+  if (!json) return;
+  inputs.push_back(asl::Input::from_json(*json));
+  aside = aside || (*json)["ahead"].bool_or(false);
+}
+
+// Where its journal has come to: the execution, its open tasks, its timers. Null: it does not run.
+Executions::Live* Executions::replay(const std::string& arn, Journal journal) {
   const auto record = find(arn);
   if (!record) return nullptr;
   const auto machine = machine_of(*record);
@@ -334,22 +454,50 @@ Executions::Live* Executions::replay(const std::string& arn, const std::vector<a
   auto live = revive(*record, machine, *input);
   Live& l = *live;
   live_[arn] = std::move(live);
-  for (const asl::Input& in : inputs) {
-    if (in.kind == asl::Input::Kind::task_succeeded || in.kind == asl::Input::Kind::task_failed) {
-      if (const auto task = l.tasks.find(in.id); task != l.tasks.end()) {
-        tokens_.erase(task->second.token);
-        l.tasks.erase(task);
-      }
-    }
-    if (in.kind == asl::Input::Kind::timer_fired)
-      if (const auto timer = l.timers.find(in.id); timer != l.timers.end()) {
-        loop_.cancel(timer->second);
-        l.timers.erase(timer);
-      }
-    note(l, l.execution.step(in));
-    ++l.inputs;
+  l.inputs = static_cast<std::int64_t>(journal.inputs.size());
+  if (journal.aside) {
+    const store::Range newest{.from = arn + "\n", .to = arn + "\n\xff", .limit = 1, .newest_first = true};
+    for (const auto& row : ledger_.scan(kExecutions, newest))
+      if (const auto chunk = Json::parse(row.value))
+        for (const Json& event : asl::api_events(*chunk)) l.saved_events = event["id"].integer_or(0);
+  } else {
+    l.saved_events = std::numeric_limits<std::int64_t>::max();
   }
+  l.aside = stepper_ && (l.machine->computes_long || slow(l.revision) || journal.aside);
+  if (l.aside) {
+    for (const asl::Input& in : journal.inputs) l.line.push_back({in, true});
+    l.to_replay = l.line.size();
+    l.past = std::move(journal.inputs);
+    ++catching_up_;
+    go_on_aside(l);
+    return &l;
+  }
+  for (const asl::Input& in : journal.inputs)
+    if (!retrace(l, in, l.execution.step(in))) return nullptr;
+  ask_again(l, journal.inputs);
   return &l;
+}
+
+bool Executions::retrace(Live& live, const asl::Input& input, asl::Step step) {
+  if (input.kind == asl::Input::Kind::task_succeeded || input.kind == asl::Input::Kind::task_failed) {
+    if (const auto task = live.tasks.find(input.id); task != live.tasks.end()) {
+      tokens_.erase(task->second.token);
+      live.tasks.erase(task);
+    }
+  }
+  if (input.kind == asl::Input::Kind::timer_fired)
+    if (const auto timer = live.timers.find(input.id); timer != live.timers.end()) {
+      loop_.cancel(timer->second);
+      live.timers.erase(timer);
+    }
+  if (!step.history.empty() && step.history.front().id > live.saved_events) {  // the process ended before it was written
+    const std::string arn = live.arn();
+    apply(live, std::move(step), nullptr, true);
+    return live_.contains(arn);
+  }
+  note(live, step);
+  if (live.unfinished) resume_later(live);
+  return true;
 }
 
 // After a restart a task that was handed out waits for its answer; every other one is asked again.
@@ -380,6 +528,7 @@ void Executions::fall_asleep(Live& live) {
   // What only memory knows keeps it awake: tasks under way, who waits for its end, how often a mock has answered, a redrive.
   if (live.express || !live.tasks.empty() || live.timers.empty() || !live.ends.empty() || live.redrives > 0 || !live.test_case.empty())
     return;
+  if (live.unfinished || live.to_replay > 0 || !live.line.empty()) return;
   Instant until = Instant::max();
   for (const auto& [id, timer] : live.timers) until = std::min(until, timer.first);
   // The longer the journal, the more its replay costs.
@@ -404,10 +553,9 @@ Executions::Live* Executions::awake(const std::string& arn) {
   loop_.cancel(sleeper->second);
   asleep_.erase(sleeper);
   ledger_.erase(kAsleep, name);
-  std::vector<asl::Input> inputs;
-  for (const auto& row : ledger_.scan(kInputs, store::Range::prefix(name + "\n")))
-    if (const auto json = Json::parse(row.value)) inputs.push_back(asl::Input::from_json(*json));
-  return replay(name, inputs);
+  Journal journal;
+  for (const auto& row : ledger_.scan(kInputs, store::Range::prefix(name + "\n"))) journal.add(row.value);
+  return replay(name, std::move(journal));
 }
 
 }  // namespace snapward::engine

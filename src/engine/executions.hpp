@@ -7,6 +7,10 @@
 // An execution that only waits for a time far away falls asleep: what stays in memory is its ARN and the time. It is replayed when the
 // time comes, or when somebody asks for it to do something. A million may wait so.
 //
+// No execution holds up the loop: a step enters a bounded number of states, and goes on in a later turn of the loop. One that may
+// compute for long (asl::Machine::computes_long, or seen to be slow) is stepped aside, on a thread of its own (use_stepper()): its Inputs
+// are journaled when they come and stepped in order, so what was acknowledged is kept although its history follows later.
+//
 // Express executions are of the moment: nothing of them is written; they end with the process.
 // The items of a distributed Map are executions of their own, children of the one whose Map it is.
 //
@@ -14,11 +18,13 @@
 // inputs (ARN, number → Input; only while running), asleep (ARN → when to wake), failures (ARN → what a redrive goes on from), map_runs
 // (ARN → record), map_runs_by_execution (execution, number → map run ARN). Owned by main, used on the loop's thread only.
 #pragma once
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -27,6 +33,7 @@
 #include "cloud/cloud.hpp"
 #include "engine/ledger.hpp"
 #include "engine/loop.hpp"
+#include "engine/stepper.hpp"
 
 namespace snapward::engine {
 
@@ -56,6 +63,14 @@ class Executions {
       std::function<void(const asl::ExecutionInfo& execution, std::int64_t redrives, const std::vector<asl::HistoryEvent>& events)>;
   void set_chronicler(Chronicler chronicler) { chronicler_ = std::move(chronicler); }
   void restore(Resolver resolver);
+  // From now on executions that may compute for long are stepped on another thread. Not with a VirtualClock: the order of events would
+  // depend on the machine. Before restore().
+  void use_stepper() { stepper_ = std::make_unique<Stepper>(loop_); }
+  // When the executions that restore() found have caught up with their journals; at once, mostly. Before that a task token may be unknown
+  // that will be known.
+  Task<void> caught_up();
+  // A step of an execution that is not one of these (TestState), aside when it may compute for long. `execution` must outlive it.
+  Task<asl::Step> step(asl::Execution& execution, asl::Input input, bool computes_long);
   // How far away the time must be (five minutes, unless set).
   void set_sleep_after(Duration span) { sleep_after_ = span; }
 
@@ -135,21 +150,37 @@ class Executions {
   void cancel(const asl::Command& command);
   std::shared_ptr<const asl::Machine> machine_of(const Json& record);
   Live* awake(const std::string& arn);  // null: it does not run
-  Live* replay(const std::string& arn, const std::vector<asl::Input>& inputs);
+  struct Journal {
+    std::vector<asl::Input> inputs;
+    bool aside = false;  // it was stepped aside: the last histories may be missing
+    void add(const std::string& row);
+  };
+  Live* replay(const std::string& arn, Journal journal);
+  // One journaled Input again. False: the execution is over now, and gone.
+  bool retrace(Live& live, const asl::Input& input, asl::Step step);
   void ask_again(Live& live, const std::vector<asl::Input>& inputs);
   void fall_asleep(Live& live);
   void rest(const std::string& arn, Instant until);
   std::unique_ptr<Live> revive(const Json& record, std::shared_ptr<const asl::Machine> machine, const Json& input);
   void answered(const std::string& arn, std::int64_t task, std::expected<Json, asl::Failure> outcome, bool submitted);
   void feed(const std::string& arn, asl::Input input);
+  void journal(Live& live, const asl::Input& input, bool ahead);
+  void go_on_aside(Live& live);
+  void stepped_aside(const std::string& arn, bool again, const asl::Input& input, asl::Step step);
+  void resume_later(Live& live);
+  [[nodiscard]] bool slow(const std::string& revision) const { return slow_revisions_.contains(revision); }
+  void watch_time(Live& live, std::chrono::steady_clock::duration took);
   std::optional<std::pair<std::string, std::int64_t>> claim(const std::string& token);
-  void apply(Live& live, asl::Step step, const asl::Input* journaled);
+  void apply(Live& live, asl::Step step, const asl::Input* input, bool replayed = false);
   void note(Live& live, const asl::Step& step);
   void note_run(Live& live, const asl::Command& command);
   bool resume(const Json& record, Parent parent);
   void invoke(const std::string& arn, std::int64_t task);
   void arm(Live& live, std::int64_t timer, Instant deadline);
   void finish(Live& live);
+  void end(Live& live, const Json& record);
+  void abort_unread(Live& live, const std::string& error, const std::string& cause);
+  void caught_up_with(Live& live);
   void sweep(std::string machine, std::string from);
   bool forget(const std::string& arn, Instant before);
 
@@ -181,7 +212,12 @@ class Executions {
   std::function<bool(const std::string& arn)> activity_known_;
   Json mocks_;
   Counts counts_;
-  Duration keep_{0};  // zero: for ever
+  Duration keep_{0};                                                // zero: for ever
+  std::unordered_map<std::string, std::unique_ptr<Live>> dropped_;  // ended while the Stepper had them
+  std::set<std::string> slow_revisions_;                            // of machines of which an execution was seen to be slow
+  std::size_t catching_up_ = 0;                                     // executions whose replay goes on
+  std::vector<Future<bool>> wait_for_catching_up_;
+  std::unique_ptr<Stepper> stepper_;  // last: it goes first
 };
 
 }  // namespace snapward::engine

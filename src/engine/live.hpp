@@ -54,23 +54,40 @@ struct Executions::Live {
   std::vector<Future<Json>> ends;                        // who waits for the record
   std::optional<Loop::TimerId> limit;                    // of an Express execution
   std::int64_t inputs = 0;                               // journaled so far
+  bool unfinished = false;                               // its last step had more to do
+  bool resuming = false;                                 // …and going on is asked of the loop already
+
+  // An execution that may compute for long is stepped aside, by the Stepper. Its Inputs wait in a line, journaled before they are stepped.
+  struct Fed {
+    asl::Input input;
+    bool again;  // by a replay: its history may be there already
+  };
+  bool aside = false;
+  bool busy = false;  // `execution` is the Stepper's now
+  std::deque<Fed> line;
+  std::vector<asl::Input> past;   // the journal, while it is replayed
+  std::size_t to_replay = 0;      // of `line`
+  std::int64_t saved_events = 0;  // the newest that had been written when the replay began
   std::unordered_map<std::int64_t, Loop::TimerId> timers;
   std::unordered_map<std::int64_t, asl::Command> tasks;  // commanded, not answered
 
   [[nodiscard]] const std::string& arn() const { return execution.info().arn; }
+  // While the Stepper has the execution, it has not ended.
+  [[nodiscard]] asl::Status status() const { return busy ? asl::Status::running : execution.status(); }
   [[nodiscard]] Json record() const {
     const auto& info = execution.info();
+    const bool over = status() != asl::Status::running;
     Json::Object out;
     out.set("executionArn", info.arn)
         .set("stateMachineArn", info.machine_arn)
         .set("name", info.name)
-        .set("status", asl::status_name(execution.status()));
+        .set("status", asl::status_name(status()));
     out.set("startDate", iso_millis(info.started));
-    if (execution.status() != asl::Status::running) out.set("stopDate", iso_millis(execution.stopped()));
+    if (over) out.set("stopDate", iso_millis(execution.stopped()));
     out.set("input", info.input_text);
-    if (execution.status() == asl::Status::succeeded) out.set("output", execution.output_text());
-    if (!execution.failure().error.empty()) out.set("error", execution.failure().error);
-    if (!execution.failure().cause.empty()) out.set("cause", execution.failure().cause);
+    if (status() == asl::Status::succeeded) out.set("output", execution.output_text());
+    if (over && !execution.failure().error.empty()) out.set("error", execution.failure().error);
+    if (over && !execution.failure().cause.empty()) out.set("cause", execution.failure().cause);
     out.set("roleArn", info.role_arn).set("machineName", info.machine_name).set("region", info.region).set("revision", revision);
     if (!info.version_arn.empty()) out.set("stateMachineVersionArn", info.version_arn);
     if (!info.alias_arn.empty()) out.set("stateMachineAliasArn", info.alias_arn);

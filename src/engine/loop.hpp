@@ -6,12 +6,16 @@
 //
 // Threads: post() and stop() may be called from any; everything else only from the loop's own.
 #pragma once
+#include <array>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
 #include <mutex>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/entropy.hpp"
@@ -52,6 +56,12 @@ class Loop {
   void run();
   void stop();
 
+  // Names what runs now (an execution's ARN; or "ec2" and "DescribeVolumes"): a turn that takes longer than kLongTurn is logged with the
+  // piece of work that took longest. In run() only; on a VirtualClock time says nothing about work.
+  static constexpr std::chrono::milliseconds kLongTurn{50};
+  void doing(std::string_view what, std::string_view more = {});
+  [[nodiscard]] std::uint64_t long_turns() const { return watch_.long_turns; }
+
   // Virtual time only. One turn, or one jump to the next timer; false when nothing is left up to `until` and the clock stands there.
   bool step(VirtualClock& clock, Instant until);
   // Virtual time only. Runs all that is due up to `until` and leaves the clock there.
@@ -62,6 +72,21 @@ class Loop {
   [[nodiscard]] Instant next_timer() const { return timers_.begin()->first.first; }
 
  private:
+  using Steady = std::chrono::steady_clock;
+  // What took how long in this turn, in real time.
+  struct Watch {
+    bool on = false;
+    Steady::time_point since;      // the piece that runs now began
+    std::array<char, 200> what{};  // its name, and its length
+    std::size_t length = 0;
+    Steady::duration longest{};
+    std::string longest_what;
+    std::uint64_t long_turns = 0;
+    void begin(Steady::time_point now);
+    void next(Steady::time_point now, std::string_view name, std::string_view more);
+    void end(Steady::time_point began, Steady::time_point now);
+  };
+
   bool turn();  // whether anything ran
 
   const Clock& clock_;
@@ -70,6 +95,7 @@ class Loop {
   std::map<TimerId, Work> timers_;
   std::uint64_t timer_ids_ = 0;
   Work turn_end_;
+  Watch watch_;
 
   std::mutex mutex_;  // guards the three below
   std::condition_variable wake_;

@@ -27,6 +27,7 @@ void Executions::start_child(Live& live, const asl::Command& command) {
                                .express = command.machine->express,
                                .test_case = live.test_case};
   Live& child = begin(version, arn, command.name, command.parameters.dump(), command.parameters, std::move(parent));
+  child.aside = child.aside || live.aside;
   if (!child.express || !live.express) ledger_.put(kByMachine, by_machine_key(command.map_run, loop_.now(), command.name), arn);
   feed(arn, asl::Input::about(asl::Input::Kind::started, 0));
 }

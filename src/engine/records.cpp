@@ -115,7 +115,7 @@ bool Executions::forget(const std::string& arn, Instant before) {
 
 std::vector<asl::Execution::Waiting> Executions::waiting_for(const std::string& arn) {
   const Live* live = awake(arn);
-  return live ? live->execution.waiting_for() : std::vector<asl::Execution::Waiting>{};
+  return live && !live->busy ? live->execution.waiting_for() : std::vector<asl::Execution::Waiting>{};
 }
 
 }  // namespace snapward::engine

@@ -155,6 +155,64 @@ void collect(const jsonata::Node& node, std::set<std::string> bound, std::set<st
   }
 }
 
+// Functions whose work is not bounded by the size of their arguments, or that call others.
+bool computes_on(std::string_view function) {
+  static constexpr std::string_view kSuch[] = {"distinct", "each",    "eval", "filter", "map",  "match", "range",
+                                               "reduce",   "replace", "sift", "single", "sort", "split", "zip"};
+  return std::ranges::find(kSuch, function) != std::end(kSuch);
+}
+
+// A name, or a number in brackets, behind what gives the value it is looked up in.
+bool looks_up(const jsonata::Node& step) {
+  const auto counts = [](const jsonata::Stage& stage) {
+    return stage.filter && (stage.filter->type == jsonata::Node::Type::number || stage.filter->type == jsonata::Node::Type::negate);
+  };
+  return step.type == jsonata::Node::Type::name && step.focus.empty() && step.index.empty() && !step.has_group && step.terms.empty() &&
+         std::ranges::all_of(step.stages, counts) && std::ranges::all_of(step.predicates, counts);
+}
+
+// Adds a node's paths and calls to `sum`; false: no number bounds its work.
+bool add_work(const jsonata::Node& node, std::uint64_t& sum) {
+  using Type = jsonata::Node::Type;
+  const auto all = [&](const std::vector<jsonata::NodePtr>& nodes) {
+    return std::ranges::all_of(nodes, [&](const jsonata::NodePtr& n) { return add_work(*n, sum); });
+  };
+  const auto part = [&](const jsonata::NodePtr& n) { return !n || add_work(*n, sum); };
+  if (node.has_group || !node.terms.empty() || !node.stages.empty() || !node.predicates.empty()) return looks_up(node);
+  switch (node.type) {
+    case Type::name:
+    case Type::variable:
+      ++sum;
+      return true;
+    case Type::text:
+    case Type::number:
+    case Type::value:
+      return true;
+    case Type::path:
+      ++sum;
+      return add_work(*node.list.front(), sum) &&
+             std::all_of(node.list.begin() + 1, node.list.end(), [](const jsonata::NodePtr& n) { return looks_up(*n); });
+    case Type::binary:
+      if (node.op == jsonata::Node::Op::range) return false;
+      ++sum;  // concatenation and comparison read both sides
+      return part(node.left) && part(node.right);
+    case Type::call:
+      ++sum;
+      return node.left && node.left->type == Type::variable && !computes_on(node.left->text) && jsonata::builtin(node.left->text, true) &&
+             all(node.list);
+    case Type::negate:
+    case Type::condition:
+    case Type::bind:
+    case Type::array:
+    case Type::block:
+    case Type::object:
+      return part(node.left) && part(node.right) && part(node.other) && all(node.list) &&
+             std::ranges::all_of(node.pairs, [&](const auto& pair) { return add_work(*pair.first, sum) && add_work(*pair.second, sum); });
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 std::string jsonata::message_of(const Failure& failure) {
@@ -197,6 +255,7 @@ std::expected<std::optional<Json>, JsonataError> Jsonata::evaluate(const Json* i
   jsonata::Meter meter;
   meter.max_depth = environment.limits.depth;
   meter.max_steps = environment.limits.steps;
+  meter.interrupted = environment.interrupted;
   meter.max_list = environment.limits.list_items;
   meter.max_cells = environment.limits.live_items;
   SeededEntropy none(0);
@@ -213,6 +272,12 @@ std::expected<std::optional<Json>, JsonataError> Jsonata::evaluate(const Json* i
   } catch (const Failure& failure) {
     return std::unexpected(worded(failure));
   }
+}
+
+std::optional<std::uint64_t> Jsonata::work() const {
+  std::uint64_t sum = 0;
+  if (!add_work(*compiled_->tree.root, sum)) return std::nullopt;
+  return sum;
 }
 
 std::set<std::string> Jsonata::variables() const {

@@ -5,6 +5,7 @@
 // never hangs. Regular expressions are RE2's: linear time; look-around and back-references are refused (S0303).
 // Source: docs.jsonata.org; XPath and XQuery Functions 3.1 for pictures; Step Functions Developer Guide, "Transforming data with JSONata".
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <expected>
 #include <map>
@@ -48,6 +49,7 @@ class Jsonata {
     Instant now;
     bool step_functions = false;  // $partition, $range, $hash, $random(seed), $uuid, $parse; no $eval
     Limits limits = {};
+    const std::atomic<bool>* interrupted = nullptr;  // while true, evaluation fails with U1002; read from time to time; may be null
   };
   // Nothing: the expression found nothing (undefined, unlike null).
   // input: what $ is; null for nothing.
@@ -55,6 +57,9 @@ class Jsonata {
 
   // The variables it reads that it does not bind itself, without the functions: {"states", "total"}.
   [[nodiscard]] std::set<std::string> variables() const;
+  // How often evaluating it can read its data as a whole: the number of its paths and calls. Nothing: no such number is known, because it
+  // has functions of its own, ranges, sorting, regular expressions or paths within paths, whose work the limits alone bound.
+  [[nodiscard]] std::optional<std::uint64_t> work() const;
   [[nodiscard]] const std::string& text() const { return *text_; }
 
  private:

@@ -40,6 +40,7 @@ LocalCloud::LocalCloud(engine::Loop& loop, engine::Ledger& ledger, Outbound& out
     if (!options.part->name.empty()) labels_ = {{"shard", options.part->name}};
     elsewhere_ = options.part->elsewhere(loop, ledger);
   }
+  if (options.stepper) executions_->use_stepper();
   ec2_ = add(std::make_unique<ec2::Ec2>(env_, options.ec2, options.part ? options.part->number : 0));
   events_ = add(std::make_unique<events::Events>(env_, outbound));
   lambda_ = add(std::make_unique<lambda::Lambda>(env_));
@@ -121,6 +122,7 @@ std::optional<cloud::Error> missing_member(const Call& call) {
 }  // namespace
 
 Task<Reply> LocalCloud::call(Call call) {
+  env_.loop.doing(call.service, call.operation);
   const auto service = services_.find(call.service);
   if (service == services_.end())
     co_return cloud::error("NotImplemented", fmt::format("Snapward's local cloud has no service '{}'.", call.service), 501);

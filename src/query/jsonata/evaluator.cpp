@@ -254,12 +254,18 @@ Value Evaluator::run(const Tree& tree, const Value& input, const FramePtr& env) 
   return evaluate(*tree.root, given, env);
 }
 
+void Meter::look() {
+  constexpr std::uint64_t kBetweenLooks = 100'000;  // some milliseconds
+  if (steps > max_steps || (interrupted && interrupted->load(std::memory_order_relaxed))) raise("U1002");
+  look_at = std::min(max_steps, steps + kBetweenLooks);
+}
+
 Value Evaluator::evaluate(const Node& node, const Value& input, const FramePtr& env) {
   struct Depth {
     Meter& meter;
     explicit Depth(Meter& m) : meter(m) {
       if (++meter.depth > meter.max_depth) --meter.depth, raise("U1001");
-      if (++meter.steps > meter.max_steps) --meter.depth, raise("U1002");
+      if (++meter.steps > meter.look_at) --meter.depth, meter.look(), ++meter.depth;
     }
     ~Depth() { --meter.depth; }
   } depth(meter);
@@ -709,7 +715,7 @@ Value Evaluator::filter(const Node& predicate, const Value& given, const FramePt
     if (const Json* array = input.json()) {
       const Json& item = array->as_array()[i];
       if (const auto known = holds(predicate, item)) {
-        if (++meter.steps > meter.max_steps) raise("U1002");
+        meter.step();
         if (*known) out->push_json(item);
         continue;
       }
@@ -976,7 +982,7 @@ Value Evaluator::apply_once(const Value& function, std::vector<Value> arguments,
                             std::size_t at) {
   const Function* f = function.function();
   if (!f) throw Failure{.code = "T1006", .position = at, .token = std::string(name), .value = function.undefined() ? "" : shown(function)};
-  if (++meter.steps > meter.max_steps) raise("U1002");
+  meter.step();
   const FunctionPtr keep = function.function_ptr();
   try {
     if (f->signature) arguments = f->signature->apply(std::move(arguments), input, meter, name);

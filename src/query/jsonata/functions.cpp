@@ -594,7 +594,7 @@ Value distinct(Evaluator& e, Arguments& a, const Value&) {
   auto out = v.list() && v.list()->sequence ? e.sequence() : e.list();
   for (std::size_t i = 0; i < v.size(); ++i) {
     const Value item = v.item(i);
-    if (++e.meter.steps > e.meter.max_steps) raise("U1002");
+    e.meter.step();
     bool known = false;
     for (const Value& seen : out->items) {
       known = equal(seen, item);

@@ -1,6 +1,7 @@
 // Value: what a JSONata expression works on. JSON from outside stays the Json it was (nothing is copied); lists, functions and
 // records that hold functions are made on the way. One evaluation owns all of them; none outlives it.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -29,6 +30,12 @@ std::string message_of(const Failure& failure);  // worded as JSONata words it
 // What an evaluation has used up. Limits turn a run-away expression into an error.
 struct Meter {
   std::uint64_t steps = 0, max_steps = 0;
+  std::uint64_t look_at = 0;                       // the step at which to look at the limit, and at `interrupted`
+  const std::atomic<bool>* interrupted = nullptr;  // or null
+  void step() {
+    if (++steps > look_at) look();
+  }
+  void look();                           // raises U1002 when the limit is reached or the evaluation is interrupted
   std::size_t cells = 0, max_cells = 0;  // list items alive
   std::size_t max_list = 0;              // items of one list
   int depth = 0, max_depth = 0;

@@ -113,9 +113,9 @@ void States::register_executions() {
   on("DescribeExecution", [this](const Call& c) { return describe_execution(c); });
   on("ListExecutions", [this](const Call& c) { return list_executions(c); });
   on("GetExecutionHistory", [this](const Call& c) { return history(c); });
-  on("SendTaskSuccess", [this](const Call& c) { return task_success(c); });
-  on("SendTaskFailure", [this](const Call& c) { return task_failure(c); });
-  on("SendTaskHeartbeat", [this](const Call& c) { return task_heartbeat(c); });
+  on_async("SendTaskSuccess", [this](Call c) { return about_a_token(std::move(c), &States::task_success); });
+  on_async("SendTaskFailure", [this](Call c) { return about_a_token(std::move(c), &States::task_failure); });
+  on_async("SendTaskHeartbeat", [this](Call c) { return about_a_token(std::move(c), &States::task_heartbeat); });
 }
 
 void States::restore() {
@@ -600,6 +600,12 @@ Reply token_answer(const Call& call, bool known) {
   return cloud::error("TaskTimedOut", "Task Timed Out: 'Provided task does not exist anymore'");
 }
 }  // namespace
+
+// After a restart, tokens are known once the executions have caught up with their journals.
+Task<Reply> States::about_a_token(Call call, Reply (States::*answer)(const Call&)) {
+  co_await executions_.caught_up();
+  co_return (this->*answer)(call);
+}
 
 Reply States::task_success(const Call& call) {
   const auto output = Json::parse(call.input["output"].string_or());

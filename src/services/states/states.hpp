@@ -72,6 +72,7 @@ class States final : public Service {
   Reply describe_execution(const Call&);
   Reply list_executions(const Call&);
   Reply history(const Call&);
+  Task<Reply> about_a_token(Call call, Reply (States::*answer)(const Call&));
   Reply task_success(const Call&);
   Reply task_failure(const Call&);
   Reply task_heartbeat(const Call&);
