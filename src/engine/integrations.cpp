@@ -10,17 +10,13 @@
 #include "base/arn.hpp"
 #include "base/text.hpp"
 #include "base/time.hpp"
+#include "engine/binding.hpp"
 #include "wire/conform.hpp"
 #include "wire/model.hpp"
 
 namespace snapward::engine {
 
 namespace {
-
-std::string capitalised(std::string s) {
-  if (!s.empty() && s[0] >= 'a' && s[0] <= 'z') s[0] = static_cast<char>(s[0] - 32);
-  return s;
-}
 
 // aws-sdk:* names services as the Java SDK does; Calls by signing name.
 std::string service_of(const std::string& sdk_name) {
@@ -35,48 +31,20 @@ std::string error_prefix(const asl::Resource& resource) {
   if (resource.type == "aws-sdk:dynamodb") return "DynamoDb";  // as the SDK for Java 2 spells it; the SDK 1 below
   if (resource.type == "dynamodb") return "DynamoDB";
   if (resource.type == "aws-sdk:secretsmanager") return "SecretsManager";
-  if (resource.type.starts_with("aws-sdk:")) return capitalised(resource.type.substr(8));
+  if (resource.type.starts_with("aws-sdk:")) return pascal_case(resource.type.substr(8));
   if (resource.type == "sns" || resource.type == "sqs") return resource.type == "sns" ? "SNS" : "SQS";
   if (resource.type == "states") return "StepFunctions";
   if (resource.type == "events") return "EventBridge";
-  return capitalised(resource.type);
+  return pascal_case(resource.type);
 }
 
 std::string action_of(const asl::Resource& resource) {
   const std::string& action = resource.action;
-  return capitalised(action.substr(0, action.find('.')));
+  return pascal_case(action.substr(0, action.find('.')));
 }
 
 asl::Failure unknown(const asl::Resource& resource, const std::string& what) {
   return {asl::errors::kRuntime, fmt::format("{} (resource {})", what, resource.arn)};
-}
-
-std::string to_base64(std::string_view bytes) { return base64_encode(bytes); }
-std::string from_base64(std::string_view text) { return base64_decode(text).value_or(std::string(text)); }
-
-// Bytes are base64 in a state machine's JSON, but for those that are the whole body of a request or an answer: they are text.
-Json with_blobs(const Json& value, const wire::Shape& shape, std::string (*change)(std::string_view)) {
-  if (shape.type == wire::ShapeType::blob && value.is_string()) return Json(change(value.as_string()));
-  if (shape.type == wire::ShapeType::list && value.is_array()) {
-    Json::Array out;
-    for (const Json& item : value.as_array()) out.push_back(with_blobs(item, *shape.item.shape, change));
-    return Json(std::move(out));
-  }
-  Json::Object out;
-  bool changed = false;
-  const auto member = [&](const std::string& name, const Json& item, const wire::Shape& of) {
-    Json next = with_blobs(item, of, change);
-    if (next.identical(item)) return;
-    if (!changed) out = value.as_object();
-    changed = true;
-    out.set(name, std::move(next));
-  };
-  if (shape.type == wire::ShapeType::map && value.is_object())
-    for (const auto& [key, item] : value.as_object()) member(key, item, *shape.value.shape);
-  if (shape.type == wire::ShapeType::structure && value.is_object())
-    for (const wire::Member& m : shape.members)
-      if (const Json* item = value.find(m.name); item && m.name != shape.payload) member(m.name, *item, *m.ref.shape);
-  return changed ? Json(std::move(out)) : value;
 }
 
 // What the integration calls, by its API model; null for functions and for what has no model here.
@@ -87,8 +55,23 @@ const wire::Operation* operation_of(const asl::Resource& resource) {
   return model ? model->find(action_of(resource)) : nullptr;
 }
 
-// A structured value where the API takes JSON text: dumped. Text stays as it is.
-Json as_text(const Json& value) { return value.is_string() ? value : Json(value.dump()); }
+asl::Failure unusable(const Json& parameters, const std::string& problem) {
+  return {asl::errors::kRuntime, fmt::format("The Parameters '{}' could not be used to start the Task: [{}]", parameters.dump(), problem)};
+}
+
+// A key that names an expression is looked at again after the parameters are put together: data from the input may hold one.
+std::optional<std::string> bad_expression(const Json& value) {
+  if (value.is_array())
+    for (const Json& item : value.as_array())
+      if (auto problem = bad_expression(item)) return problem;
+  if (!value.is_object()) return std::nullopt;
+  for (const auto& [key, item] : value.as_object()) {
+    if (key.ends_with(".$") && (!item.is_string() || !asl::Expression::parse(item.as_string())))
+      return fmt::format("The value for the field '{}' must be a valid JSONPath or a valid intrinsic function call", key);
+    if (auto problem = bad_expression(item)) return problem;
+  }
+  return std::nullopt;
+}
 
 }  // namespace
 
@@ -99,74 +82,23 @@ std::expected<cloud::Call, asl::Failure> call_for(const asl::Resource& resource,
                        Json::object({{"FunctionName", resource.arn}, {"Payload", parameters.dump()}})};
   }
   if (!parameters.is_object()) return std::unexpected(unknown(resource, "The parameters of a service integration must be an object"));
-  Json::Object input = parameters.as_object();
-  std::string service = resource.type;
+  if (const auto problem = bad_expression(parameters)) return std::unexpected(unusable(parameters, *problem));
   const std::string operation = action_of(resource);
-  if (resource.type.starts_with("aws-sdk:")) {
-    service = service_of(resource.type.substr(8));
-  } else if (resource.type == "lambda") {
-    if (const Json* payload = input.find("Payload")) input.set("Payload", payload->dump());
-  } else if (resource.type == "sns" && input.find("Message")) {
-    input.set("Message", as_text(*input.find("Message")));
-  } else if (resource.type == "http" && operation == "Invoke") {
-    return cloud::Call{"events", context.region, "InvokeHttp", parameters};
-  } else if (resource.type.find(':') != std::string::npos) {
+  if (resource.type == "http" && operation == "Invoke") return cloud::Call{"events", context.region, "InvokeHttp", parameters};
+  const bool sdk = resource.type.starts_with("aws-sdk:");
+  if (!sdk && resource.type.find(':') != std::string::npos)
     return std::unexpected(unknown(resource, "This integration is not supported by this version of Snapward"));
-  } else if (resource.type == "sqs" && input.find("MessageBody")) {
-    input.set("MessageBody", as_text(*input.find("MessageBody")));
-  } else if (resource.type == "events") {
-    Json::Array entries;
-    for (const Json& entry : parameters["Entries"].items()) {
-      Json::Object e = entry.is_object() ? entry.as_object() : Json::Object{};
-      if (const Json* detail = e.find("Detail")) e.set("Detail", as_text(*detail));
-      entries.emplace_back(std::move(e));
-    }
-    input.set("Entries", std::move(entries));
-  }
+  const std::string service = sdk ? service_of(resource.type.substr(8)) : resource.type;
   const wire::Service* model = wire::find_service(service);
-  if (!model || !model->find(operation))
-    return std::unexpected(unknown(resource, fmt::format("No operation {} of service {} is known", operation, service)));
-  // Optimized integrations and the SDK's write members in Pascal case, the Step Functions API in camel case.
-  if (service == "states") {
-    Json::Object camel;
-    for (const auto& [key, value] : input) {
-      std::string name = key;
-      if (!name.empty() && name[0] >= 'A' && name[0] <= 'Z') name[0] = static_cast<char>(name[0] + 32);
-      camel.set(std::move(name), key == "Input" ? as_text(value) : value);
-    }
-    input = std::move(camel);
-  }
-  // Nobody has checked these yet: off the wire, the codecs would have.
-  const wire::Shape* shape = model->find(operation)->input;
-  if (shape) {
-    if (const Json* body = input.find(shape->payload)) input.set(shape->payload, as_text(*body));  // a body may be written as JSON
-    if (const auto problem = wire::nonconforming(*shape, Json(input), {})) {
-      const std::string_view wanted = problem->wanted;  // "a string" is "a STRING" here
-      const std::size_t blank = wanted.find(' ');
-      return std::unexpected(
-          asl::Failure{asl::errors::kRuntime,
-                       fmt::format("The Parameters '{}' could not be used to start the Task: [The value for the field '{}' must be {} {}]",
-                                   parameters.dump(), problem->field, wanted.substr(0, blank), upper(wanted.substr(blank + 1)))});
-    }
-  }
-  const Json given(std::move(input));
-  return cloud::Call{service, context.region, operation, shape ? with_blobs(given, *shape, from_base64) : given};
+  const wire::Operation* known = model ? model->find(operation) : nullptr;
+  if (!known) return std::unexpected(unknown(resource, fmt::format("No operation {} of service {} is known", operation, service)));
+  if (!known->input) return cloud::Call{service, context.region, operation, Json(Json::Object{})};
+  auto input = bind(*known->input, parameters, {.attribute_text = resource.type == "dynamodb"});
+  if (!input) return std::unexpected(unusable(parameters, input.error()));
+  return cloud::Call{service, context.region, operation, *std::move(input)};
 }
 
 namespace {
-
-// Members named as the SDK for Java names them: Step Functions' own API writes camel case.
-Json pascal(const Json& value) {
-  if (value.is_array()) {
-    Json::Array out;
-    for (const Json& item : value.as_array()) out.push_back(pascal(item));
-    return Json(std::move(out));
-  }
-  if (!value.is_object()) return value;
-  Json::Object out;
-  for (const auto& [key, item] : value.as_object()) out.set(capitalised(key), pascal(item));
-  return Json(std::move(out));
-}
 
 Json sorted(const Json& object) {
   std::map<std::string, Json> members;
@@ -179,10 +111,13 @@ Json sorted(const Json& object) {
 using HeaderList = std::vector<std::pair<std::string, std::string>>;
 
 // What optimized integrations say of the HTTP exchange (SDK for Java 1, "SdkHttpMetadata").
-Json with_metadata(const Json& reply, const std::string& content_type, const TaskContext& context, const HeaderList& more = {}) {
-  const std::string length = std::to_string(reply.dump().size());
-  HeaderList headers = {
-      {"Content-Length", length}, {"Content-Type", content_type}, {"Date", context.date}, {"x-amzn-RequestId", context.request_id}};
+// `body`: the size of the answer's body.
+Json with_metadata(const Json& reply, std::size_t body, const std::string& content_type, const TaskContext& context,
+                   const HeaderList& more) {
+  HeaderList headers = {{"Content-Length", std::to_string(body)},
+                        {"Content-Type", content_type},
+                        {"Date", context.date},
+                        {"x-amzn-RequestId", context.request_id}};
   headers.insert(headers.end(), more.begin(), more.end());
   std::ranges::sort(headers, [](const auto& a, const auto& b) { return lower(a.first) < lower(b.first); });
   Json::Object all, single;
@@ -250,54 +185,71 @@ asl::Failure failure_of(const asl::Resource& resource, const cloud::Error& e, co
 
 }  // namespace
 
-std::expected<Json, asl::Failure> outcome_of(const asl::Resource& resource, const cloud::Reply& answer, const TaskContext& context) {
-  if (!answer) return std::unexpected(failure_of(resource, answer.error(), context));
-  const wire::Operation* operation = operation_of(resource);
-  const Json read = operation && operation->output ? with_blobs(*answer, *operation->output, to_base64) : *answer;
-  const Json* reply = &read;
-  const bool direct = resource.kind == asl::Resource::Kind::lambda;
-  if (resource.type.starts_with("aws-sdk:")) return service_of(resource.type.substr(8)) == "states" ? pascal(*reply) : *reply;
-  if (resource.type == "s3" || resource.type == "http") return *reply;
-  if (!direct && resource.type == "states") return with_metadata(pascal(*reply), "application/x-amz-json-1.0", context);
-  if (!direct && resource.type == "events") {
-    if (reply->find("FailedEntryCount") && (*reply)["FailedEntryCount"].integer_or(0) > 0)
-      return std::unexpected(asl::Failure{"EventBridge.FailedEntry", reply->dump()});
-    return with_metadata(*reply, "application/x-amz-json-1.1", context);
-  }
-  if (resource.type == "dynamodb") {
-    boost::crc_32_type crc;
-    const std::string body = reply->dump();
-    crc.process_bytes(body.data(), body.size());
-    return with_metadata(*reply, "application/x-amz-json-1.0", context,
-                         {{"Connection", "keep-alive"}, {"Server", "Server"}, {"x-amz-crc32", std::to_string(crc.checksum())}});
-  }
-  if (!direct && resource.type != "lambda")
-    return with_metadata(*reply, resource.type == "sqs" ? "application/x-amz-json-1.0" : "text/xml", context);
+namespace {
 
-  // A function's own failure: the error is what it threw, the cause all that it said.
-  const std::string_view payload = (*reply)["Payload"].string_or("null");
+// What a function gave. A function's own failure: the error is what it threw, the cause all that it said, as compact JSON.
+std::expected<Json, asl::Failure> function_outcome(const asl::Resource& resource, const Json& reply, const TaskContext& context) {
+  constexpr std::size_t kMostBytes = 256 * 1024;  // of a state's output
+  const bool direct = resource.kind == asl::Resource::Kind::lambda;
+  const std::string_view payload = reply["Payload"].string_or("null");
+  if (payload.size() > kMostBytes)
+    return std::unexpected(
+        asl::Failure{asl::errors::kDataLimitExceeded,
+                     fmt::format("The state/task '{}' returned a result with a size exceeding the maximum number of bytes service limit.",
+                                 direct ? resource.arn : resource.type)});
   const auto parsed = Json::parse(payload);
-  if (reply->find("FunctionError")) {
+  if (reply.find("FunctionError")) {
     const std::string error(parsed && parsed->is_object() ? (*parsed)["errorType"].string_or("Lambda.Unknown") : "Lambda.Unknown");
-    return std::unexpected(asl::Failure{error, std::string(payload)});
+    return std::unexpected(asl::Failure{error, parsed ? parsed->dump() : std::string(payload)});
   }
   if (!parsed)
     return std::unexpected(
         asl::Failure{asl::errors::kRuntime, "The function returned something that is not JSON: " + parsed.error().message});
   if (direct) return *parsed;
   // Developer Guide, "Invoke an AWS Lambda function with Step Functions"
-  const std::string executed((*reply)["ExecutedVersion"].string_or("$LATEST"));
+  const std::string executed(reply["ExecutedVersion"].string_or("$LATEST"));
   HeaderList headers = {{"Connection", "keep-alive"},
                         {"X-Amz-Executed-Version", executed},
                         {"x-amzn-Remapped-Content-Length", "0"},
                         {"X-Amzn-Trace-Id", trace_of(context.request_id)}};
   Json::Object out{{"ExecutedVersion", executed}};
-  if (const Json* log = reply->find("LogResult")) {
+  if (const Json* log = reply.find("LogResult")) {
     headers.emplace_back("X-Amz-Log-Result", log->string_or());
     out.set("LogResult", *log);
   }
-  out.set("Payload", *parsed).set("StatusCode", (*reply)["StatusCode"].integer_or(200));
-  return with_metadata(Json(std::move(out)), "application/json", context, headers);
+  out.set("Payload", *parsed).set("StatusCode", reply["StatusCode"].integer_or(200));
+  return with_metadata(Json(std::move(out)), payload.size(), "application/json", context, headers);
+}
+
+// What an optimized integration gives: the reply, and what the SDK for Java 1 knows of the exchange (headers as recorded by AWS,
+// 2023-2025).
+std::expected<Json, asl::Failure> optimized_outcome(const asl::Resource& resource, const Json& reply, const Json& result,
+                                                    const TaskContext& context) {
+  const std::string body = reply.dump();
+  if (resource.type == "dynamodb") {
+    boost::crc_32_type crc;
+    crc.process_bytes(body.data(), body.size());
+    return with_metadata(result, body.size(), "application/x-amz-json-1.0", context,
+                         {{"Connection", "keep-alive"}, {"Server", "Server"}, {"x-amz-crc32", std::to_string(crc.checksum())}});
+  }
+  if (resource.type == "events") {
+    if (reply["FailedEntryCount"].integer_or(0) > 0) return std::unexpected(asl::Failure{"EventBridge.FailedEntry", body});
+    return with_metadata(result, body.size(), "application/x-amz-json-1.1", context, {});
+  }
+  const bool json = resource.type == "sqs" || resource.type == "states";
+  return with_metadata(result, body.size(), json ? "application/x-amz-json-1.0" : "text/xml", context, {{"connection", "keep-alive"}});
+}
+
+}  // namespace
+
+std::expected<Json, asl::Failure> outcome_of(const asl::Resource& resource, const cloud::Reply& answer, const TaskContext& context) {
+  if (!answer) return std::unexpected(failure_of(resource, answer.error(), context));
+  if (resource.kind == asl::Resource::Kind::lambda || resource.type == "lambda") return function_outcome(resource, *answer, context);
+  if (resource.type == "http") return *answer;
+  const wire::Operation* operation = operation_of(resource);
+  const Json result = operation && operation->output ? result_of(*operation->output, *answer) : *answer;
+  if (resource.type.starts_with("aws-sdk:") || resource.type == "s3") return result;
+  return optimized_outcome(resource, *answer, result, context);
 }
 
 std::expected<Json, asl::Failure> sync_outcome(const asl::Resource& resource, const Json& record) {
@@ -320,9 +272,6 @@ std::expected<Json, asl::Failure> sync_outcome(const asl::Resource& resource, co
       .set("InputDetails", included)
       .set("Name", record["name"]);
   if (record.find("output")) out.set("Output", text(record["output"])).set("OutputDetails", included);
-  out.set("RedriveCount", record["redriveCount"].integer_or(0));
-  out.set("RedriveStatus", good ? "NOT_REDRIVABLE" : "REDRIVABLE");
-  if (good) out.set("RedriveStatusReason", "Execution is SUCCEEDED and cannot be redriven");
   out.set("StartDate", millis(record["startDate"]))
       .set("StateMachineArn", record["stateMachineArn"])
       .set("Status", record["status"])
@@ -377,7 +326,7 @@ void check_parameters(const Json& states, const std::string& at, std::vector<asl
       for (const auto& [key, value] : state[field].as_object()) {
         const std::string parameter = key.ends_with(".$") ? key.substr(0, key.size() - 2) : key;
         const auto& members = operation->input->members;
-        if (std::none_of(members.begin(), members.end(), [&](const wire::Member& m) { return capitalised(m.name) == parameter; }))
+        if (std::none_of(members.begin(), members.end(), [&](const wire::Member& m) { return pascal_case(m.name) == parameter; }))
           found.push_back({"SCHEMA_VALIDATION_FAILED", fmt::format("The field '{}' is not supported by Step Functions", parameter),
                            here + '/' + field});
       }

@@ -76,7 +76,7 @@ def find_handler(name):
 
 
 def answer(handler, body, context):
-    """The answer's JSON text, and the error or None."""
+    """The answer's bytes, and the error or None."""
     try:
         event = json.loads(body)
     except ValueError as e:
@@ -85,8 +85,10 @@ def answer(handler, body, context):
         result = handler(event, context)
     except BaseException as e:  # SystemExit too: the environment lives on
         return None, raised(e, context.aws_request_id)
+    if isinstance(result, bytes):  # Lambda's runtime sends bytes as they are
+        return result, None
     try:
-        return json.dumps(result, cls=Encoder, ensure_ascii=False, allow_nan=False), None
+        return json.dumps(result, cls=Encoder, ensure_ascii=False, allow_nan=False).encode(), None
     except (TypeError, ValueError) as e:
         return None, error(f"Unable to marshal response: {e}", "Runtime.MarshalError", context.aws_request_id)
 
@@ -109,8 +111,8 @@ def main():
                 print(line.rstrip("\n"))
         sys.stdout.flush()
         sys.stderr.flush()
-        path, text = ("error", json.dumps(failed, ensure_ascii=False)) if failed else ("response", result)
-        api.request("POST", f"{BASE}{context.aws_request_id}/{path}", text.encode(), {"Content-Type": "application/json"})
+        path, text = ("error", json.dumps(failed, ensure_ascii=False).encode()) if failed else ("response", result)
+        api.request("POST", f"{BASE}{context.aws_request_id}/{path}", text, {"Content-Type": "application/json"})
         api.getresponse().read()
 
 

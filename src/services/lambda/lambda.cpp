@@ -61,6 +61,9 @@ Lambda::Lambda(Environment& env) : Service("lambda", env) {
 Task<Reply> Lambda::invoke(Call call) {
   const Named function = named(call.input);
   const auto known = configuration(call.region, function);
+  // What is to be run is a version, and named as one (recorded by AWS, 2025).
+  if (!known && known.error().code == "ResourceNotFoundException" && function.qualifier.empty())
+    co_return not_found(call.region, {function.name, "$LATEST"});
   if (!known) co_return std::unexpected(known.error());
   std::string text(call.input["Payload"].string_or());
   if (text.empty()) text = "{}";

@@ -66,7 +66,7 @@ TEST_F(LambdaFunctions, AreMadeRunChangedAndDeleted) {
   EXPECT_EQ(script.ran.back(), "$LATEST app.other PKnew 7");
   w.must("lambda", "DeleteFunction", R"({"FunctionName":"f"})");
   EXPECT_EQ(w.refusal("lambda", "Invoke", R"({"FunctionName":"f"})"),
-            "ResourceNotFoundException: Function not found: arn:aws:lambda:us-west-2:123456789012:function:f");
+            "ResourceNotFoundException: Function not found: arn:aws:lambda:us-west-2:123456789012:function:f:$LATEST");
 }
 
 TEST_F(LambdaFunctions, VersionsKeepWhatTheyWere) {

@@ -8,6 +8,7 @@ namespace snapward::services::s3 {
 
 namespace {
 constexpr const char* kBodies = "s3.bodies";
+constexpr const char* kEncryption = "AES256";  // what every object has since 2023 that asks for nothing else
 std::string row(const std::string& bucket, const std::string& key) { return bucket + '\n' + key; }
 std::unexpected<cloud::Error> no_key(const Call& call) {
   auto error = cloud::error("NoSuchKey", "The specified key does not exist.", 404);
@@ -121,7 +122,7 @@ Reply S3::put(const Call& call) {
   save("objects", row(bucket, key), meta);
   env_.ledger.put(kBodies, row(bucket, key), body);
   (*b)->objects[key] = {meta};
-  return Json::object({{"ETag", tag}});
+  return Json::object({{"ETag", tag}, {"ServerSideEncryption", kEncryption}});
 }
 
 Reply S3::get(const Call& call, bool with_body) {
@@ -132,8 +133,11 @@ Reply S3::get(const Call& call, bool with_body) {
   if (o == (*b)->objects.end()) return with_body ? no_key(call) : cloud::error("404", "Not Found", 404);
   const Json& meta = o->second.meta;
   std::string body = with_body ? env_.ledger.get(kBodies, row(std::string(call.input["Bucket"].string_or()), key)).value_or("") : "";
-  Json::Object out{
-      {"ETag", meta["ETag"]}, {"LastModified", meta["LastModified"]}, {"ContentType", meta["ContentType"]}, {"AcceptRanges", "bytes"}};
+  Json::Object out{{"ETag", meta["ETag"]},
+                   {"LastModified", meta["LastModified"]},
+                   {"ContentType", meta["ContentType"]},
+                   {"AcceptRanges", "bytes"},
+                   {"ServerSideEncryption", kEncryption}};
   std::int64_t size = meta["Size"].integer_or(0);
   if (const Json* range = call.input.find("Range"); range && with_body) {  // "bytes=from-to"
     const std::string text(range->string_or());
