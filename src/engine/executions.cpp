@@ -14,7 +14,7 @@ namespace {
 constexpr const char* kFormerHistory = "history";
 constexpr std::size_t kMaxLoggedCause = 300;
 // States that a step enters before the loop has its turn.
-constexpr std::int64_t kStatesPerStep = 64, kStatesPerStepAside = 8;
+constexpr std::int64_t kStatesPerStep = 128, kStatesPerStepAside = 8;
 // A step that takes longer says that its machine's executions are better stepped aside.
 constexpr auto kLongStep = std::chrono::milliseconds(5);
 constexpr Duration kLongestExpress = std::chrono::minutes(5);  // Developer Guide, "Standard and Express workflows"
