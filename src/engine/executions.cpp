@@ -195,15 +195,20 @@ Task<asl::Step> Executions::step(asl::Execution& execution, asl::Input input, bo
   co_return std::move(*step);
 }
 
-// Goes on with what the last step left, after what else waits for the loop.
+// Goes on with what the last step left: in a later turn, and once that step is durable, so that an execution which writes much waits for
+// the disk itself and does not let everybody else wait.
 void Executions::resume_later(Live& live) {
   if (std::exchange(live.resuming, true)) return;
-  loop_.post([this, arn = live.arn()] {
+  auto go_on = [this, arn = live.arn()] {
     const auto found = live_.find(arn);
     if (found == live_.end()) return;
     found->second->resuming = false;
     if (found->second->unfinished) feed(arn, asl::Input::about(asl::Input::Kind::resumed, 0));
-  });
+  };
+  if (live.express)
+    loop_.post(std::move(go_on));
+  else
+    ledger_.after_commit([this, go_on = std::move(go_on)]() mutable { loop_.post(std::move(go_on)); });
 }
 
 // One commit: the history, the Input for replay (null: it is journaled already), the status. Then, once durable, the commands; of a

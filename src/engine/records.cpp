@@ -5,6 +5,18 @@ namespace snapward::engine {
 namespace {
 constexpr std::size_t kForgottenAtOnce = 200;  // executions a turn: what clients wait for meanwhile
 constexpr Duration kSweepEvery = std::chrono::hours(1);
+// A page of a history holds at most about so much text: AWS's pages end early too when events are large.
+constexpr std::size_t kHistoryPage = std::size_t{4} << 20;
+constexpr std::size_t kChunksAtOnce = 32;
+
+// The text in an event's details: input, output, …
+std::size_t text_in(const Json& value) {
+  if (value.is_string()) return value.as_string().size();
+  std::size_t sum = 0;
+  if (value.is_object())
+    for (const auto& [name, member] : value.as_object()) sum += text_in(member);
+  return sum;
+}
 }  // namespace
 
 std::optional<Json> Executions::find(const std::string& arn) {
@@ -50,23 +62,32 @@ Executions::Page Executions::history(const std::string& arn, bool newest_first, 
     const auto before = ledger_.scan(kExecutions, {.from = range.from, .to = numbered(arn, first + 1), .limit = 1, .newest_first = true});
     if (!before.empty()) range.from = before[0].key;
   }
-  range.limit = limit + 1;  // a chunk holds at least one event
-  for (const auto& row : ledger_.scan(kExecutions, range)) {
-    const auto chunk = Json::parse(row.value);
-    if (!chunk) continue;
-    std::vector<Json> events = asl::api_events(*chunk);
-    if (newest_first) std::reverse(events.begin(), events.end());
-    for (const Json& event : events) {
-      const std::int64_t id = event["id"].integer_or(0);
-      if (first > 0 && (newest_first ? id > first : id < first)) continue;
-      if (page.items.size() == limit) {
-        page.next = std::to_string(id);
-        return page;
+  range.limit = std::min(limit + 1, kChunksAtOnce);  // a chunk holds at least one event
+  std::size_t text = 0;
+  for (;;) {
+    const auto rows = ledger_.scan(kExecutions, range);
+    for (const auto& row : rows) {
+      const auto chunk = Json::parse(row.value);
+      if (!chunk) continue;
+      std::vector<Json> events = asl::api_events(*chunk);
+      if (newest_first) std::reverse(events.begin(), events.end());
+      for (const Json& event : events) {
+        const std::int64_t id = event["id"].integer_or(0);
+        if (first > 0 && (newest_first ? id > first : id < first)) continue;
+        if (page.items.size() == limit || text > kHistoryPage) {
+          page.next = std::to_string(id);
+          return page;
+        }
+        text += text_in(event);
+        page.items.push_back(event);
       }
-      page.items.push_back(event);
     }
+    if (rows.size() < range.limit) return page;
+    if (newest_first)
+      range.to = rows.back().key;
+    else
+      range.from = rows.back().key + '\0';
   }
-  return page;
 }
 
 void Executions::keep_for(Duration span) {
