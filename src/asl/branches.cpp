@@ -186,29 +186,31 @@ void Execution::Interpreter::more_items(Frame& frame) {
   if (frame.finished == frame.items.size()) children_done(frame);
 }
 
-void Execution::Interpreter::iteration(Frame& c, const char* type, const char* details) {
-  emit(c, type, details, Json::object({{"name", c.parent->state->name}, {"index", c.index}}));
-}
+Json Execution::Interpreter::iteration(const Frame& c) { return Json::object({{"name", c.parent->state->name}, {"index", c.index}}); }
 
 void Execution::Interpreter::child_succeeded(Frame& c, Json output) {
   Frame& parent = *c.parent;
-  if (parent.state->type == StateType::map) iteration(c, "MapIterationSucceeded", "mapIterationSucceededEventDetails");
+  std::int64_t last = c.last_event;
+  if (parent.state->type == StateType::map)
+    last = emit_aside(c, "MapIterationSucceeded", "mapIterationSucceededEventDetails", iteration(c));
   parent.results[c.index] = std::move(output);
-  child_finished(c);
+  child_finished(c, last);
 }
 
-void Execution::Interpreter::child_finished(Frame& c) {
+// The next item follows what the child did last; the end of them all follows `last`, the event that says how the child ended.
+void Execution::Interpreter::child_finished(Frame& c, std::int64_t last) {
   Frame& parent = *c.parent;
   ++parent.finished;
-  parent.last_event = c.last_event;
+  const bool all = parent.finished == parent.children.size();
+  parent.last_event = all ? last : c.last_event;
   discarded_.push_back(std::move(parent.children[c.index]));
-  if (parent.finished == parent.children.size()) return children_done(parent);
+  if (all) return children_done(parent);
   if (parent.state->type == StateType::map && parent.next_item < parent.items.size()) more_items(parent);
 }
 
 void Execution::Interpreter::children_done(Frame& frame) {
   const bool is_map = frame.state->type == StateType::map;
-  emit(frame, is_map ? "MapStateSucceeded" : "ParallelStateSucceeded", "", {});
+  emit_aside(frame, is_map ? "MapStateSucceeded" : "ParallelStateSucceeded", "", {});
   Json::Array results = std::move(frame.results);
   frame.children.clear();
   frame.items.clear();
@@ -225,16 +227,15 @@ void Execution::Interpreter::child_failed(Frame& c, const Failure& failure) {
   Frame& parent = *c.parent;
   const State& s = *parent.state;
   if (s.type == StateType::map) {
-    iteration(c, "MapIterationFailed", "mapIterationFailedEventDetails");
+    const std::int64_t last = emit_aside(c, "MapIterationFailed", "mapIterationFailedEventDetails", iteration(c));
     ++parent.failed;
     if (tolerates(parent)) {
       parent.results[c.index] = Json(failure_fields(failure));
-      return child_finished(c);
+      return child_finished(c, last);
     }
   }
   parent.last_event = c.last_event;
   drop_children(parent, &c);
-  emit(parent, s.type == StateType::map ? "MapStateFailed" : "ParallelStateFailed", "", {});
   handle(parent, failure);
 }
 
@@ -245,7 +246,8 @@ void Execution::Interpreter::drop_children(Frame& parent, const Frame* but) {
     if (!c) continue;
     if (c.get() != but) {
       abandon(*c, true);
-      if (parent.state->type == StateType::map && !c->starting) iteration(*c, "MapIterationAborted", "mapIterationAbortedEventDetails");
+      if (parent.state->type == StateType::map && !c->starting)
+        emit(*c, "MapIterationAborted", "mapIterationAbortedEventDetails", iteration(*c));
       parent.last_event = c->last_event;
     }
     std::replace(ready_.begin(), ready_.end(), c.get(), static_cast<Frame*>(nullptr));
@@ -268,7 +270,7 @@ void Execution::Interpreter::abandon(Frame& frame, bool tell) {
       inside = true;
       abandon(*c, tell);
       if (tell && frame.state->type == StateType::map && !c->starting)
-        iteration(*c, "MapIterationAborted", "mapIterationAbortedEventDetails");
+        emit(*c, "MapIterationAborted", "mapIterationAbortedEventDetails", iteration(*c));
       frame.last_event = c->last_event;
       std::replace(ready_.begin(), ready_.end(), c.get(), static_cast<Frame*>(nullptr));
     }

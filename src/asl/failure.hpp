@@ -9,6 +9,8 @@ struct Failure {
   std::string cause;  // text for people
   // The field whose JSONata expression failed ("Output/total"): shown by an EvaluationFailed event. Empty for all other failures.
   std::string location = {};
+  // A task's heartbeat stayed away: shown as States.Timeout, as AWS records it; also caught by States.HeartbeatTimeout.
+  bool heartbeat = false;
 };
 
 namespace errors {

@@ -54,14 +54,15 @@ const char* exited_type(StateType type) {
   return "";
 }
 
-bool matches(const std::vector<std::string>& names, const std::string& error, StateType type) {
+bool matches(const std::vector<std::string>& names, const Failure& failure, StateType type) {
+  const std::string& error = failure.error;
   for (const std::string& name : names) {
     if (name == error) return true;
     if (name == errors::kAll && error != errors::kDataLimitExceeded && error != errors::kRuntime) return true;
     if (name == errors::kTaskFailed && type == StateType::task && error != errors::kTimeout && error != errors::kRuntime &&
         error != errors::kDataLimitExceeded)
       return true;
-    if (name == errors::kTimeout && error == errors::kHeartbeatTimeout) return true;
+    if (name == errors::kHeartbeatTimeout && failure.heartbeat) return true;
   }
   return false;
 }
@@ -211,7 +212,7 @@ void Execution::Interpreter::fire(std::int64_t id) {
   if (id == frame.timeout_timer || id == frame.heartbeat_timer) {
     const bool heartbeat = id == frame.heartbeat_timer;
     (heartbeat ? frame.heartbeat_timer : frame.timeout_timer) = 0;
-    timed_out(frame, {heartbeat ? errors::kHeartbeatTimeout : errors::kTimeout, ""});
+    timed_out(frame, {.error = errors::kTimeout, .cause = "", .heartbeat = heartbeat});
     return;
   }
   frame.timer = 0;
@@ -236,7 +237,7 @@ void Execution::Interpreter::place(Frame& frame, const std::string& state, Json 
 void Execution::Interpreter::advance(Frame& frame) {
   const State& s = *frame.state;
   if (!room_for_history()) return;
-  if (std::exchange(frame.starting, false)) iteration(frame, "MapIterationStarted", "mapIterationStartedEventDetails");
+  if (std::exchange(frame.starting, false)) emit(frame, "MapIterationStarted", "mapIterationStartedEventDetails", iteration(frame));
   frame.entered = now_;
   frame.retries = 0;
   frame.attempts.assign(s.retry.size(), 0);
@@ -356,7 +357,7 @@ void Execution::Interpreter::leave(Frame& frame, Json output, const std::string&
 void Execution::Interpreter::exit_to(Frame& frame, Json output, const std::string& next) {
   if (too_large(output)) return fail(frame, data_limit(frame));
   Json::Object details{{"name", frame.state->name}, {"outputValue", output}};
-  if (const Json assigned = std::exchange(frame.assigned, Json()); assigned.is_object()) {
+  if (const Json assigned = std::exchange(frame.assigned, Json()); assigned.is_object() && assigned.as_object().size() > 0) {
     Json::Object shown;
     for (const auto& [name, value] : assigned.as_object()) shown.set(name, value.dump());
     details.set("assignedVariables", std::move(shown));
@@ -395,7 +396,7 @@ void Execution::Interpreter::handle(Frame& frame, const Failure& failure) {
   const State& s = *frame.state;
   for (std::size_t i = 0; i < s.retry.size(); ++i) {
     const Retrier& r = s.retry[i];
-    if (!matches(r.errors, failure.error, s.type)) continue;
+    if (!matches(r.errors, failure, s.type)) continue;
     if (frame.attempts[i] >= r.max_attempts) break;
     double delay = r.interval_seconds * std::pow(r.backoff_rate, static_cast<double>(frame.attempts[i]++));
     delay = std::min(delay, r.max_delay_seconds.value_or(31'622'400.0));
@@ -410,9 +411,10 @@ void Execution::Interpreter::handle(Frame& frame, const Failure& failure) {
     frame.timer = start_timer(delay * 1000.0, &frame);
     return;
   }
+  tell_failed(frame, failure);
   for (std::size_t i = 0; i < s.catches.size(); ++i) {
     const Catcher& c = s.catches[i];
-    if (!matches(c.errors, failure.error, s.type)) continue;
+    if (!matches(c.errors, failure, s.type)) continue;
     const Json error = Json::object({{"Error", failure.error}, {"Cause", failure.cause}});
     frame.error_output = error;
     frame.result.reset();
@@ -444,6 +446,14 @@ void Execution::Interpreter::handle(Frame& frame, const Failure& failure) {
   propagate(frame, failure);
 }
 
+// A Map or Parallel that is not tried again says that it has failed; not of States.Runtime, with which the execution ends (recorded at
+// AWS).
+void Execution::Interpreter::tell_failed(Frame& frame, const Failure& failure) {
+  const StateType type = frame.state->type;
+  if ((type != StateType::map && type != StateType::parallel) || failure.error == errors::kRuntime) return;
+  emit(frame, type == StateType::map ? "MapStateFailed" : "ParallelStateFailed", "", {});
+}
+
 void Execution::Interpreter::propagate(Frame& frame, const Failure& failure) {
   if (frame.parent) return child_failed(frame, failure);
   end(Status::failed, failure);
@@ -461,6 +471,7 @@ void Execution::Interpreter::end(Status status, const Failure& failure) {
   if (status == Status::timed_out) {
     emit(top_, "ExecutionTimedOut", "executionTimedOutEventDetails", failure_fields(failure));
   } else if (status == Status::aborted) {
+    top_.last_event = 0;  // as AWS records it: it follows from no event of the execution
     emit(top_, "ExecutionAborted", "executionAbortedEventDetails", failure_fields(failure));
   } else {
     emit(top_, "ExecutionFailed", "executionFailedEventDetails", failure_fields(failure));
@@ -485,6 +496,13 @@ std::int64_t Execution::Interpreter::emit(Frame& frame, const char* type, const 
   const std::int64_t id = ++events_;
   out_->history.push_back({.id = id, .previous = frame.last_event, .at = now_, .type = type, .details = details, .body = std::move(body)});
   frame.last_event = id;
+  return id;
+}
+
+std::int64_t Execution::Interpreter::emit_aside(Frame& frame, const char* type, const char* details, Json body) {
+  const std::int64_t before = frame.last_event;
+  const std::int64_t id = emit(frame, type, details, std::move(body));
+  frame.last_event = before;
   return id;
 }
 

@@ -148,10 +148,10 @@ class Execution::Interpreter {
   Frame& child(Frame& parent, std::size_t index, const Graph& graph);
   // Starts items until the concurrency limit is met.
   void more_items(Frame& frame);
-  void iteration(Frame& c, const char* type, const char* details);
+  static Json iteration(const Frame& c);  // {"name", "index"}
   // A child ran to its end.
   void child_succeeded(Frame& c, Json output);
-  void child_finished(Frame& c);
+  void child_finished(Frame& c, std::int64_t last);
   void children_done(Frame& frame);
   [[nodiscard]] static bool tolerates(const Frame& map);
   void child_failed(Frame& c, const Failure& failure);
@@ -199,6 +199,7 @@ class Execution::Interpreter {
   Failure worded(Frame& frame, Failure failure);
   // Retry, else Catch, else the enclosing state or the execution fails.
   void handle(Frame& frame, const Failure& failure);
+  void tell_failed(Frame& frame, const Failure& failure);
   void propagate(Frame& frame, const Failure& failure);
   void end(Status status, const Failure& failure);
   void finish();
@@ -206,6 +207,9 @@ class Execution::Interpreter {
   // Small things
   void show(const char* what, const Json& value);
   std::int64_t emit(Frame& frame, const char* type, const char* details, Json body);
+  // As emit(), for an event that no other follows in the frame: the next one names the same predecessor as this one. AWS records so what
+  // sums up a Map, its iterations and a Parallel (MapIterationSucceeded, MapStateSucceeded, …).
+  std::int64_t emit_aside(Frame& frame, const char* type, const char* details, Json body);
   Command& command(Command::Kind kind, std::int64_t id);
   bool room_for_history();
   std::int64_t start_timer(double millis, Frame* frame);

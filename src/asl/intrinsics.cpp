@@ -19,6 +19,39 @@ std::unexpected<Failure> bad(std::string cause) { return std::unexpected(Failure
 constexpr std::size_t kMaxEncodedCharacters = 10'000;
 constexpr std::size_t kMaxRange = 1'000;
 
+// A value as Java's toString() writes it, which is what AWS inserts: {Arg1=1, Arg2=[a, b]}.
+void write_as_java(const Json& value, std::string& out) {
+  if (value.is_string()) {
+    out += value.as_string();
+  } else if (value.is_array()) {
+    out += '[';
+    for (bool first = true; const Json& item : value.as_array()) {
+      if (!std::exchange(first, false)) out += ", ";
+      write_as_java(item, out);
+    }
+    out += ']';
+  } else if (value.is_object()) {
+    out += '{';
+    for (bool first = true; const auto& [key, member] : value.as_object()) {
+      if (!std::exchange(first, false)) out += ", ";
+      out.append(key).append(1, '=');
+      write_as_java(member, out);
+    }
+    out += '}';
+  } else {
+    value.dump_to(out);
+  }
+}
+
+// A number argument as AWS reads it: rounded to the nearest integer, halves up, as Java's Math.round does.
+std::optional<std::int64_t> rounded(const Json& value) {
+  if (const auto whole = value.as_integer()) return whole;
+  if (!value.is_number()) return std::nullopt;
+  const double nearest = std::floor(value.as_double() + 0.5);
+  if (!(std::fabs(nearest) < 9e15)) return std::nullopt;
+  return static_cast<std::int64_t>(nearest);
+}
+
 Outcome<Json> format(const Args& a, Entropy&) {
   if (a.empty() || !a[0].is_string()) return bad("Invalid arguments in States.Format: the first must be a string template");
   const std::string_view text = a[0].as_string();
@@ -30,10 +63,7 @@ Outcome<Json> format(const Args& a, Entropy&) {
     } else if (text[i] == '{' && i + 1 < text.size() && text[i + 1] == '}') {
       if (next >= a.size()) return bad("Invalid arguments in States.Format: fewer arguments than {} in the template");
       const Json& value = a[next++];
-      if (value.is_string())
-        out += value.as_string();
-      else
-        value.dump_to(out);
+      write_as_java(value, out);
       ++i;
     } else {
       out.push_back(text[i]);
@@ -45,6 +75,7 @@ Outcome<Json> format(const Args& a, Entropy&) {
 
 Outcome<Json> string_to_json(const Args& a, Entropy&) {
   if (a.size() != 1 || !a[0].is_string()) return bad("Invalid arguments in States.StringToJson: one string is expected");
+  if (trim(a[0].as_string()).empty()) return Json();  // recorded at AWS
   auto parsed = Json::parse(a[0].as_string());
   if (!parsed) return bad("Invalid arguments in States.StringToJson: " + parsed.error().message);
   return *std::move(parsed);
@@ -56,7 +87,7 @@ Outcome<Json> json_to_string(const Args& a, Entropy&) {
 Outcome<Json> array(const Args& a, Entropy&) { return Json(Json::Array(a)); }
 
 Outcome<Json> array_partition(const Args& a, Entropy&) {
-  const auto size = a.size() == 2 ? a[1].as_integer() : std::nullopt;
+  const auto size = a.size() == 2 ? rounded(a[1]) : std::nullopt;
   if (!size || *size <= 0 || !a[0].is_array())
     return bad("Invalid arguments in States.ArrayPartition: an array and a positive integer are expected");
   Json::Array out;
@@ -74,7 +105,7 @@ Outcome<Json> array_contains(const Args& a, Entropy&) {
 }
 Outcome<Json> array_range(const Args& a, Entropy&) {
   if (a.size() != 3) return bad("Invalid arguments in States.ArrayRange: three integers are expected");
-  const auto first = a[0].as_integer(), last = a[1].as_integer(), step = a[2].as_integer();
+  const auto first = rounded(a[0]), last = rounded(a[1]), step = rounded(a[2]);
   if (!first || !last || !step || *step == 0)
     return bad("Invalid arguments in States.ArrayRange: three integers are expected, the step not 0");
   Json::Array out;
@@ -85,7 +116,7 @@ Outcome<Json> array_range(const Args& a, Entropy&) {
   return Json(std::move(out));
 }
 Outcome<Json> array_get_item(const Args& a, Entropy&) {
-  const auto index = a.size() == 2 ? a[1].as_integer() : std::nullopt;
+  const auto index = a.size() == 2 ? rounded(a[1]) : std::nullopt;
   if (!index || !a[0].is_array()) return bad("Invalid arguments in States.ArrayGetItem: an array and an index are expected");
   if (*index < 0 || *index >= static_cast<std::int64_t>(a[0].as_array().size()))
     return bad("Invalid arguments in States.ArrayGetItem: the index is outside the array");
@@ -132,11 +163,11 @@ Outcome<Json> json_merge(const Args& a, Entropy&) {
 }
 Outcome<Json> math_random(const Args& a, Entropy& entropy) {
   if (a.size() < 2 || a.size() > 3) return bad("Invalid arguments in States.MathRandom: a start, an end and an optional seed are expected");
-  const auto from = a[0].as_integer(), to = a[1].as_integer();
+  const auto from = rounded(a[0]), to = rounded(a[1]);
   if (!from || !to || *from >= *to) return bad("Invalid arguments in States.MathRandom: the start must be an integer below the end");
   const auto span = static_cast<std::uint64_t>(*to - *from);
   if (a.size() == 2) return Json(*from + static_cast<std::int64_t>(entropy.below(span)));
-  const auto seed = a[2].as_integer();
+  const auto seed = rounded(a[2]);
   if (!seed) return bad("Invalid arguments in States.MathRandom: the seed must be an integer");
   if (span > 0x7fffffff) return bad("Invalid arguments in States.MathRandom: the range is larger than a 32-bit integer");
   return Json(*from + JavaRandom(*seed).next_int(static_cast<std::int32_t>(span)));
@@ -144,7 +175,7 @@ Outcome<Json> math_random(const Args& a, Entropy& entropy) {
 Outcome<Json> math_add(const Args& a, Entropy&) {
   if (a.size() != 2 || !a[0].is_number() || !a[1].is_number()) return bad("Invalid arguments in States.MathAdd: two numbers are expected");
   // AWS rounds to the nearest integer and adds within 32 bits.
-  const double sum = std::round(a[0].as_double()) + std::round(a[1].as_double());
+  const double sum = std::floor(a[0].as_double() + 0.5) + std::floor(a[1].as_double() + 0.5);
   if (std::fabs(sum) > 2147483647.0) return bad("Invalid arguments in States.MathAdd: the sum is outside the range of a 32-bit integer");
   return Json(static_cast<std::int64_t>(sum));
 }

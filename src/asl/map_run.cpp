@@ -37,10 +37,7 @@ void Execution::Interpreter::internal_answer(Frame& frame, const Input& input) {
     const Frame::Phase phase = std::exchange(frame.phase, Frame::Phase::none);
     if (phase == Frame::Phase::reading) return items_read(frame, input);
     if (phase == Frame::Phase::writing) return results_written(frame, input);
-    if (!good) {  // a mock
-      emit(frame, frame.state->type == StateType::map ? "MapStateFailed" : "ParallelStateFailed", "", {});
-      return handle(frame, {input.error, input.cause});
-    }
+    if (!good) return handle(frame, {input.error, input.cause});  // a mock
     return select_and_complete(frame, input.value);
   }
   child_answered(frame, input);
@@ -180,7 +177,6 @@ void Execution::Interpreter::run_failed(Frame& frame, const Failure& failure) {
   frame.left = run_point(frame);
   stop_run(frame, "FAILED");
   emit(frame, "MapRunFailed", "mapRunFailedEventDetails", failure_fields(failure));
-  emit(frame, "MapStateFailed", "", {});
   frame.items.clear();
   frame.results.clear();
   handle(frame, failure);
@@ -325,7 +321,7 @@ void Execution::Interpreter::results_written(Frame& frame, const Input& input) {
 void Execution::Interpreter::run_succeeded(Frame& frame, const Json& result) {
   stop_run(frame, "SUCCEEDED");
   emit(frame, "MapRunSucceeded", "", {});
-  emit(frame, "MapStateSucceeded", "", {});
+  emit_aside(frame, "MapStateSucceeded", "", {});
   frame.items.clear();
   frame.results.clear();
   select_and_complete(frame, result);

@@ -105,17 +105,19 @@ void Execution::Interpreter::wait(Frame& frame) {
     if (!at) {
       const bool jsonata = s.timestamp->is_jsonata();
       if (jsonata && !(*value)->is_string()) return fail(frame, wrong_type(*s.timestamp, "string", **value));
+      if (jsonata)
+        return fail(frame, {errors::kQueryEvaluationError,
+                            fmt::format("The {} field cannot be parsed as an ISO-8601 extended offset date-time format string: {}",
+                                        s.timestamp->field(), (*value)->plain()),
+                            s.timestamp->field()});
       return fail(frame,
-                  {jsonata ? errors::kQueryEvaluationError : errors::kRuntime,
+                  {errors::kRuntime,
                    fmt::format("The {} parameter does not reference a valid ISO-8601 extended offset date-time format string: {} == {}",
-                               s.timestamp->field(), s.timestamp->text(), (*value)->plain()),
-                   jsonata ? s.timestamp->field() : ""});
+                               s.timestamp->field(), s.timestamp->text(), (*value)->plain())});
     }
     until = *at;
   }
-  if (until - now_ > std::chrono::seconds(0x7fffffff))
-    return fail(frame, {errors::kRuntime, fmt::format("The timestamp {} is too far in the future: a Wait lasts 2147483647 seconds at most",
-                                                      iso_millis(until))});
+  if (until - now_ > std::chrono::seconds(0x7fffffff)) return fail(frame, {errors::kRuntime, "Wait state delay is too long."});
   if (probe_) return leave(frame, frame.data);  // TestState does not wait
   frame.timer = start_timer(std::max<double>(0, static_cast<double>((until - now_).count())), &frame);
 }

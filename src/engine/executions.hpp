@@ -113,8 +113,9 @@ class Executions {
     std::string next;  // empty: the end
   };
   // Newest first. `from` is a Page's next.
-  // machine_arn: a machine's, or a map run's for its children.
-  Page list(const std::string& machine_arn, const std::string& status, std::size_t limit, const std::string& from);
+  // machine_arn: a machine's, or a map run's for its children. through: only those started by this version or alias; empty: all.
+  Page list(const std::string& machine_arn, const std::string& status, std::size_t limit, const std::string& from,
+            const std::string& through = {});
   // HistoryEvents as JSON; `from` and next as above.
   Page history(const std::string& arn, bool newest_first, std::size_t limit, const std::string& from);
 

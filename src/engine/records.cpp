@@ -28,11 +28,12 @@ std::optional<Json> Executions::find(const std::string& arn) {
   return *std::move(json);
 }
 
-Executions::Page Executions::list(const std::string& machine_arn, const std::string& status, std::size_t limit, const std::string& from) {
+Executions::Page Executions::list(const std::string& machine_arn, const std::string& status, std::size_t limit, const std::string& from,
+                                  const std::string& through) {
   Page page;
   store::Range range = store::Range::prefix(machine_arn + "\n");
   if (!from.empty()) range.from = from;
-  const std::size_t step = status.empty() ? limit + 1 : 1000;
+  const std::size_t step = status.empty() && through.empty() ? limit + 1 : 1000;
   range.limit = step;
   for (;;) {
     const auto rows = ledger_.scan(kByMachine, range);
@@ -40,6 +41,9 @@ Executions::Page Executions::list(const std::string& machine_arn, const std::str
       // Rows of before 0.2 hold no ARN: it follows from the name.
       auto record = find(row.value.empty() ? arn_of(machine_arn, row.key.substr(row.key.rfind('\n') + 1)) : row.value);
       if (!record || (!status.empty() && (*record)["status"].string_or() != status)) continue;
+      if (!through.empty() && (*record)["stateMachineVersionArn"].string_or() != through &&
+          (*record)["stateMachineAliasArn"].string_or() != through)
+        continue;
       if (page.items.size() == limit) {
         page.next = row.key;
         return page;

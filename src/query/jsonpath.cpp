@@ -214,7 +214,8 @@ class PathParser {
     const char quote = text_[at_++];
     std::string out;
     while (at_ < text_.size() && text_[at_] != quote) {
-      if (text_[at_] == '\\' && at_ + 1 < text_.size()) ++at_;
+      // Only a quote and the backslash itself are escaped; before anything else it stands for itself (recorded at AWS).
+      if (text_[at_] == '\\' && at_ + 1 < text_.size() && (text_[at_ + 1] == '\\' || text_[at_ + 1] == quote)) ++at_;
       out.push_back(text_[at_++]);
     }
     if (at_ >= text_.size()) return std::nullopt;

@@ -747,7 +747,7 @@ Value range(Evaluator& e, Arguments& a, const Value&) {
   if (step == 0) throw Failure{.code = "T0410", .token = "range", .index = 3};
   const double items = std::floor((last - first) / step) + 1;
   if (items > kMaxRange) raise("U1003");
-  auto out = e.list();
+  auto out = e.sequence();  // of one number: that number
   for (double n = 0; n < items; ++n) out->push(Value(first + n * step));
   return Value(std::move(out));
 }
@@ -759,11 +759,24 @@ Value hash(Evaluator& e, Arguments& a, const Value&) {
   return text(*std::move(out));
 }
 Value uuid(Evaluator& e, Arguments&, const Value&) { return text(e.entropy.uuid()); }
+// JSON has a negative zero that JavaScript does not write.
+Json without_negative_zero(const Json& value) {
+  if (value.is_number()) return value.as_double() == 0 ? Json(0) : value;
+  if (value.is_array()) {
+    Json::Array out;
+    for (const Json& item : value.as_array()) out.push_back(without_negative_zero(item));
+    return Json(std::move(out));
+  }
+  if (!value.is_object()) return value;
+  Json::Object out;
+  for (const auto& [key, member] : value.as_object()) out.set(key, without_negative_zero(member));
+  return Json(std::move(out));
+}
 Value parse_json(Evaluator&, Arguments& a, const Value&) {
   if (at(a, 0).undefined()) return {};
   auto json = Json::parse(a[0].text());
   if (!json) throw Failure{.code = "D3137", .value = "Invalid JSON provided to $parse: " + json.error().message};
-  return Value(*std::move(json));
+  return Value(a[0].text().find("-0") == std::string_view::npos ? *std::move(json) : without_negative_zero(*json));
 }
 
 struct Row {

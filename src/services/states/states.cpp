@@ -529,7 +529,8 @@ Reply States::stop(const Call& call) {
   if ((*record)["status"].string_or() == "RUNNING")
     executions_.stop(arn, std::string(call.input["error"].string_or()), std::string(call.input["cause"].string_or()));
   const auto after = executions_.find(arn);
-  return Json::object({{"stopDate", (*after)["stopDate"]}});
+  const Json* stopped = after ? after->find("stopDate") : nullptr;  // none yet: it computes, and ends when that is over
+  return Json::object({{"stopDate", stopped ? *stopped : Json(iso_millis(env_.loop.now()))}});
 }
 
 Reply States::describe_execution(const Call& call) {
@@ -550,17 +551,18 @@ Reply States::list_executions(const Call& call) {
         fmt::format("1 validation error detected: Value '{}' at 'statusFilter' failed to satisfy constraint: Member must "
                     "satisfy enum value set: [{}]",
                     filter, fmt::join(kStatuses, ", ")));
-  std::string owner(call.input["mapRunArn"].string_or());
+  std::string owner(call.input["mapRunArn"].string_or()), through;
   if (owner.empty()) {
     const auto t = target(std::string(call.input["stateMachineArn"].string_or()));
     if (!t) return std::unexpected(t.error());
     if (t->machine->express())
       return cloud::error("StateMachineTypeNotSupported", "This operation is not supported by this type of state machine");
     owner = t->machine->arn;
+    if (t->version || t->alias) through = call.input["stateMachineArn"].string_or();
   } else if (!executions_.find_map_run(owner)) {
     return cloud::error("ResourceNotFound", fmt::format("Resource not found: '{}'", owner));
   }
-  const auto found = executions_.list(owner, std::string(filter), page->limit, page->from);
+  const auto found = executions_.list(owner, std::string(filter), page->limit, page->from, through);
   Json::Array out;
   for (const Json& record : found.items) out.push_back(with_details(record, false));
   Json::Object reply{{"executions", std::move(out)}};
@@ -592,11 +594,14 @@ Reply States::history(const Call& call) {
 }
 
 namespace {
+// Of the form of a token that was once given out.
+bool is_token(const Call& call) {
+  const std::string_view token = call.input["taskToken"].string_or();
+  return token.size() == 64 && token.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
 Reply token_answer(const Call& call, bool known) {
   if (known) return Json(Json::Object{});
-  const std::string_view token = call.input["taskToken"].string_or();
-  const bool ours = token.size() == 64 && token.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-  if (!ours) return cloud::error("InvalidToken", "Invalid Token: 'Invalid token'");
+  if (!is_token(call)) return cloud::error("InvalidToken", "Invalid Token: 'Invalid token'");
   return cloud::error("TaskTimedOut", "Task Timed Out: 'Provided task does not exist anymore'");
 }
 }  // namespace
@@ -608,6 +613,7 @@ Task<Reply> States::about_a_token(Call call, Reply (States::*answer)(const Call&
 }
 
 Reply States::task_success(const Call& call) {
+  if (!is_token(call)) return token_answer(call, false);
   const auto output = Json::parse(call.input["output"].string_or());
   if (!output) {
     const auto said = jackson_error(call.input["output"].string_or());
