@@ -1,14 +1,21 @@
-// snapward executions: what ran, read through the API of any endpoint. A history of hundreds of events becomes a line a state.
+// snapward executions: what ran, read through the API of any endpoint or from a file. A history of hundreds of events becomes a line a
+// state, or a picture of the machine.
 #include <fmt/color.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <iterator>
 
 #include "base/arn.hpp"
 #include "base/time.hpp"
 #include "cli/api.hpp"
 #include "cli/commands.hpp"
+#include "diagrams/graph.hpp"
+#include "diagrams/layout.hpp"
+#include "diagrams/visits.hpp"
 #include "engine/abort.hpp"
 #include "store/store.hpp"
 
@@ -16,143 +23,110 @@ namespace snapward::cli {
 
 namespace {
 
+using diagrams::Visit;
+
 struct Options {
-  std::string endpoint = "http://127.0.0.1:4566", region = "us-west-2", arn, status, data = "snapward-data", error, cause;
+  std::string endpoint = "http://127.0.0.1:4566", region = "us-west-2", arn, status, file, definition, data = "snapward-data", error, cause;
   std::size_t limit = 20;
-  bool as_json = false, events = false;
+  bool as_json = false, events = false, graph = false, mermaid = false, svg = false;
 };
 
-// One visit of a state, put together from its events.
-struct Visit {
-  std::string name, type, result = "running", error, cause;
-  std::int64_t entered = 0, exited = 0;  // event ids
-  Instant from, to;
-  int depth = 0, attempts = 0, failures = 0;
-  std::size_t iterations = 0, iterations_failed = 0;
+// An execution as it is shown.
+struct Subject {
+  Json description;  // of DescribeExecution; from a file, what its events say of that
+  std::vector<Json> events;
 };
 
-std::string_view without(std::string_view text, std::string_view suffix) { return text.substr(0, text.size() - suffix.size()); }
+template <class T>
+using Read = std::expected<T, std::string>;  // or a sentence that says why not
 
-// Events name their predecessors: the chain back from an event leads to the state it belongs to.
-std::vector<Visit> collapse(const std::vector<Json>& events) {
-  std::vector<Visit> visits;
-  std::map<std::int64_t, std::size_t> visit_of;  // event id → visit
-  std::map<std::int64_t, int> depth_of;          // event id → nesting after it
+Read<std::string> content(const std::string& path) {
+  if (path == "-") return std::string(std::istreambuf_iterator<char>(std::cin), {});
+  std::ifstream in(path);
+  if (!in) return std::unexpected(fmt::format("the file '{}' cannot be read", path));
+  return std::string(std::istreambuf_iterator<char>(in), {});
+}
+
+Read<std::vector<Json>> fetch_events(Api& api, const Options& o, const std::string& region) {
+  std::vector<Json> events;
+  Json::Object in{{"executionArn", o.arn}, {"maxResults", 1000}};
+  for (;;) {
+    const auto page = api.call(region, "GetExecutionHistory", in);
+    if (!page) return std::unexpected(page.error());
+    for (const Json& e : (*page)["events"].items()) events.push_back(e);
+    if (!page->find("nextToken")) return events;
+    in.set("nextToken", (*page)["nextToken"]);
+  }
+}
+Read<Subject> fetch(Api& api, const Options& o, const std::string& region) {
+  auto description = api.call(region, "DescribeExecution", Json::object({{"executionArn", o.arn}}));
+  if (!description) return std::unexpected(description.error());
+  auto events = fetch_events(api, o, region);
+  if (!events) return std::unexpected(events.error());
+  return Subject{*std::move(description), *std::move(events)};
+}
+
+// The members of DescribeExecution that a history's first and last event have.
+Json description_of(const std::vector<Json>& events, const std::string& name) {
+  Json::Object out{{"name", name}, {"status", "RUNNING"}};
   for (const Json& e : events) {
-    const std::int64_t id = e["id"].integer_or(0), previous = e["previousEventId"].integer_or(0);
     const std::string_view type = e["type"].string_or();
-    const Instant at = parse_iso(e["timestamp"].string_or()).value_or(Instant{});
-    int depth = depth_of.contains(previous) ? depth_of[previous] : 0;
-    if (type.ends_with("StateEntered")) {
-      Visit v;
-      v.name = e["stateEnteredEventDetails"]["name"].string_or();
-      v.type = without(type, "StateEntered");
-      v.entered = id;
-      v.from = at;
-      v.depth = depth;
-      visit_of[id] = visits.size();
-      visits.push_back(std::move(v));
-      depth_of[id] = depth;
+    if (!type.starts_with("Execution")) continue;
+    if (type == "ExecutionStarted") {
+      out.set("startDate", iso_millis(diagrams::time_of(e))).set("input", e["executionStartedEventDetails"]["input"]);
       continue;
     }
-    const auto known = visit_of.find(previous);
-    std::size_t index = known == visit_of.end() ? std::string::npos : known->second;
-    if (type.ends_with("StateExited")) {  // by name: branches end in any order
-      const std::string_view name = e["stateExitedEventDetails"]["name"].string_or();
-      for (std::size_t v = visits.size(); v-- > 0;)
-        if (visits[v].name == name && visits[v].exited == 0) {
-          index = v;
-          visits[v].exited = id;
-          visits[v].to = at;
-          visits[v].result = visits[v].failures > 0 && visits[v].result == "failed" ? "caught" : "done";
-          depth = visits[v].depth;
-          break;
-        }
-    }
-    if (type == "MapStateStarted" || type == "ParallelStateStarted" || type == "MapRunStarted") depth += type == "MapRunStarted" ? 0 : 1;
-    if (type == "MapStateSucceeded" || type == "ParallelStateSucceeded" || type == "MapStateFailed" || type == "ParallelStateFailed" ||
-        type == "MapStateAborted" || type == "ParallelStateAborted")
-      depth = std::max(0, depth - 1);
-    if (index != std::string::npos) {
-      Visit& v = visits[index];
-      if (type.ends_with("Scheduled")) ++v.attempts;
-      if (type == "MapIterationStarted") ++v.iterations;
-      if (type == "MapIterationFailed") ++v.iterations_failed;
-      const bool failed = type.ends_with("Failed") || type.ends_with("TimedOut");
-      if (failed && !type.starts_with("Execution")) {
-        ++v.failures;
-        v.result = "failed";
-        for (const auto& [key, details] : e.as_object())
-          if (details.is_object() && details.find("error")) {
-            v.error = details["error"].string_or();
-            v.cause = details["cause"].string_or();
-          }
-        v.to = at;
-      }
-      if (type.ends_with("Aborted") && !type.starts_with("Execution")) v.result = "aborted", v.to = at;
-      visit_of[id] = index;
-    }
-    depth_of[id] = depth;
+    for (const char* member : {"output", "error", "cause", "stopDate"}) out.erase(member);
+    static const std::map<std::string_view, const char*> kStatus = {{"ExecutionSucceeded", "SUCCEEDED"},
+                                                                    {"ExecutionFailed", "FAILED"},
+                                                                    {"ExecutionAborted", "ABORTED"},
+                                                                    {"ExecutionTimedOut", "TIMED_OUT"}};
+    const auto status = kStatus.find(type);
+    out.set("status", status == kStatus.end() ? "RUNNING" : status->second);
+    if (status == kStatus.end()) continue;
+    out.set("stopDate", iso_millis(diagrams::time_of(e)));
+    for (const auto& [key, details] : e.as_object())
+      for (const char* member : {"output", "error", "cause"})
+        if (details.is_object() && details.find(member)) out.set(member, details[member]);
   }
-  return visits;
+  return Json(std::move(out));
+}
+Read<Subject> read_file(const std::string& path) {
+  const auto text = content(path);
+  if (!text) return std::unexpected(text.error());
+  auto events = diagrams::events_in(*text);
+  if (!events) return std::unexpected(fmt::format("{} is not a history: {}", path, events.error().message));
+  std::ranges::sort(*events, {}, [](const Json& e) { return e["id"].integer_or(0); });
+  Json description = description_of(*events, path);
+  return Subject{std::move(description), *std::move(events)};
 }
 
-std::string mark(const Visit& v) {
-  return v.result == "done" ? "✓" : v.result == "failed" ? "✗" : v.result == "caught" ? "!" : v.result == "aborted" ? "-" : "…";
-}
-std::string short_text(std::string_view text, std::size_t most) {
-  std::string out(text.substr(0, most));
-  std::replace(out.begin(), out.end(), '\n', ' ');
-  return text.size() > most ? out + "…" : out;
-}
+std::string short_text(std::string_view text, std::size_t most) { return diagrams::clipped(text, most); }
 std::string span(Instant from, Instant to) {
   const auto ms = (to - from).count();
   return ms < 1000 ? fmt::format("{} ms", ms) : human(to - from);
 }
+bool colors() { return isatty(STDOUT_FILENO) != 0; }
+std::string paint(const std::string& text, fmt::color color) { return colors() ? fmt::format(fmt::fg(color), "{}", text) : text; }
 
-int show(const Options& o) {
-  const auto arn = Arn::parse(o.arn);
-  if (!arn || !arn->resource_id("execution")) {
-    fmt::print(stderr, "snapward: '{}' is not the ARN of an execution; 'snapward executions list MACHINE_ARN' shows them\n", o.arn);
-    return 1;
+void print_json(const Subject& subject, const std::vector<Visit>& visits) {
+  Json::Array list;
+  for (const Visit& v : visits) {
+    Json::Object one{{"state", v.name},  {"type", v.type},         {"result", diagrams::name_of(v.status)}, {"entered", iso_millis(v.from)},
+                     {"depth", v.depth}, {"firstEvent", v.entered}};
+    if (v.exited) one.set("lastEvent", v.exited).set("exited", iso_millis(v.to));
+    if (v.attempts) one.set("attempts", v.attempts);
+    if (v.iterations) one.set("iterations", v.iterations).set("iterationsFailed", v.iterations_failed);
+    if (!v.error.empty()) one.set("error", v.error).set("cause", v.cause);
+    list.emplace_back(std::move(one));
   }
-  Api api(o.endpoint, "states");
-  const auto fail = [](const std::string& message) {
-    fmt::print(stderr, "snapward: {}\n", message);
-    return 1;
-  };
-  const auto described = api.call(arn->region, "DescribeExecution", Json::object({{"executionArn", o.arn}}));
-  if (!described) return fail(described.error());
-  const Json& d = *described;
-  std::vector<Json> events;
-  for (Json token;;) {
-    Json::Object in{{"executionArn", o.arn}, {"maxResults", 1000}};
-    if (!token.is_null()) in.set("nextToken", token);
-    const auto page = api.call(arn->region, "GetExecutionHistory", Json(std::move(in)));
-    if (!page) return fail(page.error());
-    for (const Json& e : (*page)["events"].items()) events.push_back(e);
-    token = (*page)["nextToken"];
-    if (token.is_null()) break;
-  }
-  const auto visits = collapse(events);
-  if (o.as_json) {
-    Json::Array list;
-    for (const Visit& v : visits) {
-      Json::Object one{{"state", v.name},  {"type", v.type},         {"result", v.result}, {"entered", iso_millis(v.from)},
-                       {"depth", v.depth}, {"firstEvent", v.entered}};
-      if (v.exited) one.set("lastEvent", v.exited).set("exited", iso_millis(v.to));
-      if (v.attempts) one.set("attempts", v.attempts);
-      if (v.iterations) one.set("iterations", v.iterations).set("iterationsFailed", v.iterations_failed);
-      if (!v.error.empty()) one.set("error", v.error).set("cause", v.cause);
-      list.emplace_back(std::move(one));
-    }
-    Json::Object out = d.as_object();
-    out.set("states", std::move(list)).set("events", events.size());
-    fmt::print("{}\n", Json(std::move(out)).pretty());
-    return 0;
-  }
-  const bool color = isatty(STDOUT_FILENO) != 0;
-  const auto paint = [color](const std::string& text, fmt::color c) { return color ? fmt::format(fmt::fg(c), "{}", text) : text; };
+  Json::Object out = subject.description.as_object();
+  out.set("states", std::move(list)).set("events", subject.events.size());
+  fmt::print("{}\n", Json(std::move(out)).pretty());
+}
+
+void print_description(const Subject& subject) {
+  const Json& d = subject.description;
   const std::string status(d["status"].string_or());
   const Instant from = parse_iso(d["startDate"].string_or()).value_or(Instant{});
   const auto to = parse_iso(d["stopDate"].string_or());
@@ -160,18 +134,24 @@ int show(const Options& o) {
              paint(status, status == "SUCCEEDED" ? fmt::color::green
                            : status == "RUNNING" ? fmt::color::deep_sky_blue
                                                  : fmt::color::red));
-  fmt::print("  machine  {}\n  started  {}{}\n  events   {}\n  input    {}\n", d["stateMachineArn"].string_or(), d["startDate"].string_or(),
-             to ? fmt::format(", took {}", span(from, *to)) : "", events.size(), short_text(d["input"].string_or(), 100));
+  if (d.find("stateMachineArn")) fmt::print("  machine  {}\n", d["stateMachineArn"].string_or());
+  fmt::print("  started  {}{}\n  events   {}\n  input    {}\n", d["startDate"].string_or(),
+             to ? fmt::format(", took {}", span(from, *to)) : "", subject.events.size(), short_text(d["input"].string_or(), 100));
   if (d.find("output")) fmt::print("  output   {}\n", short_text(d["output"].string_or(), 100));
   if (d.find("error")) fmt::print("  error    {}\n", paint(std::string(d["error"].string_or()), fmt::color::red));
   if (d.find("cause")) fmt::print("  cause    {}\n", short_text(d["cause"].string_or(), 300));
   fmt::print("\n");
-  if (o.events) {
-    for (const Json& e : events)
-      fmt::print("  {:>5} ←{:<5} {:>9}  {}\n", e["id"].integer_or(0), e["previousEventId"].integer_or(0),
-                 "+" + span(from, parse_iso(e["timestamp"].string_or()).value_or(from)), e["type"].string_or());
-    return 0;
-  }
+}
+
+void print_events(const Subject& subject) {
+  const Instant from = parse_iso(subject.description["startDate"].string_or()).value_or(Instant{});
+  for (const Json& e : subject.events)
+    fmt::print("  {:>5} ←{:<5} {:>9}  {}\n", e["id"].integer_or(0), e["previousEventId"].integer_or(0),
+               "+" + span(from, diagrams::time_of(e)), e["type"].string_or());
+}
+
+void print_states(const Subject& subject, const std::vector<Visit>& visits) {
+  const Instant from = parse_iso(subject.description["startDate"].string_or()).value_or(Instant{});
   std::size_t width = 10;
   for (const Visit& v : visits) width = std::max(width, v.name.size() + static_cast<std::size_t>(v.depth) * 2);
   for (const Visit& v : visits) {
@@ -181,9 +161,73 @@ int show(const Options& o) {
       notes += fmt::format("  {} items{}", v.iterations, v.iterations_failed ? fmt::format(", {} failed", v.iterations_failed) : "");
     if (!v.error.empty()) notes += "  " + paint(v.error, fmt::color::red) + (v.cause.empty() ? "" : ": " + short_text(v.cause, 80));
     const bool over = v.to != Instant{};
-    fmt::print("  {} {:<{}}  {:<8} {:>8}  {:>8}{}\n", mark(v), std::string(static_cast<std::size_t>(v.depth) * 2, ' ') + v.name, width,
-               v.type, "+" + span(from, v.from), over ? span(v.from, v.to) : "", notes);
+    fmt::print("  {} {:<{}}  {:<8} {:>8}  {:>8}{}\n", diagrams::mark_of(v.status),
+               std::string(static_cast<std::size_t>(v.depth) * 2, ' ') + v.name, width, v.type, "+" + span(from, v.from),
+               over ? span(v.from, v.to) : "", notes);
   }
+}
+
+// The definition from a file, or what the execution ran by, from where it ran.
+Read<Json> definition_of(const Options& o) {
+  std::string text;
+  if (!o.definition.empty()) {
+    const auto file = content(o.definition);
+    if (!file) return std::unexpected(file.error());
+    text = *file;
+  } else if (!o.arn.empty()) {
+    Api api(o.endpoint, "states");
+    const auto machine = api.call(Arn::parse(o.arn)->region, "DescribeStateMachineForExecution", Json::object({{"executionArn", o.arn}}));
+    if (!machine) return std::unexpected(machine.error());
+    text = (*machine)["definition"].string_or();
+  } else {
+    return std::unexpected("a history does not hold its machine's definition: name its file with --definition");
+  }
+  auto definition = Json::parse(text);
+  if (!definition) return std::unexpected(fmt::format("the definition is not JSON: {}", definition.error().message));
+  return *std::move(definition);
+}
+
+int fail_with(const std::string& message) {
+  fmt::print(stderr, "snapward: {}\n", message);
+  return 1;
+}
+
+int draw(const Options& o, const std::vector<Visit>& visits, const Subject* subject = nullptr) {
+  const auto definition = definition_of(o);
+  if (!definition) return fail_with(definition.error());
+  const diagrams::Graph graph = diagrams::graph_of(*definition);
+  if (graph.states.empty()) return fail_with("the definition has no states");
+  const auto progress = diagrams::progress_of(visits);
+  if (subject) print_description(*subject);
+  fmt::print("{}", o.svg       ? diagrams::to_svg(graph, progress)
+                   : o.mermaid ? diagrams::to_mermaid(graph, progress)
+                               : diagrams::to_text(graph, progress, colors()));
+  return 0;
+}
+
+Read<Subject> find_subject(const Options& o) {
+  if (!o.file.empty()) return read_file(o.file);
+  const auto arn = Arn::parse(o.arn);
+  if (!arn || !arn->resource_id("execution"))
+    return std::unexpected(fmt::format(
+        "'{}' is not the ARN of an execution; 'snapward executions list MACHINE_ARN' shows them, --file reads a history", o.arn));
+  Api api(o.endpoint, "states");
+  return fetch(api, o, arn->region);
+}
+
+int show(const Options& o) {
+  const bool drawing = o.graph || o.mermaid || o.svg;
+  if (drawing && o.arn.empty() && o.file.empty() && !o.definition.empty()) return draw(o, {});  // a machine, without an execution
+  const auto subject = find_subject(o);
+  if (!subject) return fail_with(subject.error());
+  const auto visits = diagrams::visits_of(subject->events);
+  if (drawing) return draw(o, visits, o.graph ? &*subject : nullptr);
+  if (o.as_json) return print_json(*subject, visits), 0;
+  print_description(*subject);
+  if (o.events)
+    print_events(*subject);
+  else
+    print_states(*subject, visits);
   return 0;
 }
 
@@ -234,10 +278,16 @@ void add_executions(CLI::App& app, int& exit_code) {
     c->add_option("--endpoint", o->endpoint, "where the API is")->capture_default_str();
     c->add_flag("--json", o->as_json, "answer for programs");
   };
-  auto* shows = command->add_subcommand("show", "One execution, a line a state");
+  auto* shows = command->add_subcommand("show", "One execution, a line a state, or a picture of its machine");
   common(shows);
-  shows->add_option("arn", o->arn, "the execution's ARN")->required();
-  shows->add_flag("--events", o->events, "every event of the history instead");
+  auto* arn = shows->add_option("arn", o->arn, "the execution's ARN");
+  shows->add_option("--file", o->file, "instead: a history, the answer of 'aws stepfunctions get-execution-history'; -: standard input")
+      ->excludes(arn);
+  shows->add_flag("--events", o->events, "every event of the history");
+  auto* graph = shows->add_flag("--graph", o->graph, "the machine, with what became of each state");
+  auto* mermaid = shows->add_flag("--mermaid", o->mermaid, "the same for Mermaid, which Markdown shows")->excludes(graph);
+  shows->add_flag("--svg", o->svg, "the same as SVG")->excludes(graph)->excludes(mermaid);
+  shows->add_option("--definition", o->definition, "the machine's definition for --graph, --mermaid, --svg [what the execution ran by]");
   shows->callback([o, &exit_code] { exit_code = show(*o); });
   auto* stops =
       command->add_subcommand("stop", "End an execution in the data folder of a server that does not run, as StopExecution would");
@@ -259,7 +309,11 @@ void add_executions(CLI::App& app, int& exit_code) {
       "Marks: ✓ done, ✗ failed, ! failed and caught, - cut short, … still running.\n"
       "Examples:\n  snapward executions list\n  snapward executions list "
       "arn:aws:states:us-west-2:000000000000:stateMachine:snapward-primary --status FAILED\n"
-      "  snapward executions show arn:aws:states:us-west-2:000000000000:execution:snapward-primary:…");
+      "  snapward executions show arn:aws:states:us-west-2:000000000000:execution:snapward-primary:…\n"
+      "  aws stepfunctions get-execution-history --execution-arn ARN > history.json\n"
+      "  snapward executions show --file history.json\n"
+      "  snapward executions show --file history.json --definition machine.asl.json --graph\n"
+      "  snapward executions show --definition machine.asl.json --svg > machine.svg");
 }
 
 }  // namespace snapward::cli

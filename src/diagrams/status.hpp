@@ -1,0 +1,14 @@
+// Status: how a state of an execution fared, and how that is shown.
+#pragma once
+
+namespace snapward::diagrams {
+
+enum class Status { not_reached, done, caught, aborted, failed, running };
+const char* name_of(Status status);  // "done"; not_reached: "not reached"
+const char* mark_of(Status status);  // "✓"; not_reached: ""
+struct Colors {
+  const char *fill, *stroke;  // "#e3f5e6"
+};
+Colors colors_of(Status status);
+
+}  // namespace snapward::diagrams
