@@ -2,6 +2,7 @@
 // for people to read the difference ("./dev transcripts --rewrite").
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -22,6 +23,17 @@ std::vector<std::string> names() {
   return out;
 }
 
+// Where two answers part: "- recorded" and "+ now", the first line each. Empty when they are the same.
+std::string difference(const std::string& recorded, const std::string& now) {
+  if (recorded == now) return {};
+  const auto [before, after] = std::ranges::mismatch(recorded, now);
+  const auto line = [](const std::string& text, std::string::const_iterator at) {
+    const auto begin = text.rfind('\n', static_cast<std::size_t>(at - text.begin()) - (at == text.begin() ? 0 : 1)) + 1;
+    return text.substr(begin, text.find('\n', begin) - begin);
+  };
+  return "\n- " + line(recorded, before) + "\n+ " + line(now, after);
+}
+
 class Transcripts : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(Transcripts, GiveTheRecordedAnswers) {
@@ -37,8 +49,8 @@ TEST_P(Transcripts, GiveTheRecordedAnswers) {
     return;
   }
   for (std::size_t i = 0; i < now->blocks.size(); ++i)
-    EXPECT_EQ(recorded->blocks[i].answer.value_or(""), now->blocks[i].answer.value_or(""))
-        << path.string() << ':' << now->blocks[i].line << ": " << now->blocks[i].head;
+    if (const auto parted = difference(recorded->blocks[i].answer.value_or(""), now->blocks[i].answer.value_or("")); !parted.empty())
+      ADD_FAILURE() << path.string() << ':' << now->blocks[i].line << ": " << now->blocks[i].head << parted;
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Transcripts, ::testing::ValuesIn(names()), [](const auto& file) {
