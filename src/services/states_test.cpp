@@ -278,17 +278,6 @@ TEST_F(StatesTest, AMapRunHasChildrenThatCanBeLookedAt) {
             "ExecutionStarted WaitStateEntered WaitStateExited PassStateEntered PassStateExited ExecutionSucceeded ");
 }
 
-TEST_F(StatesTest, TooManyFailedItemsFailTheRun) {
-  const std::string arn = machine(
-      "M",
-      R"x({"StartAt":"M","States":{"M":{"Type":"Map","ToleratedFailurePercentage":50,"ItemProcessor":{"ProcessorConfig":{"Mode":"DISTRIBUTED","ExecutionType":"EXPRESS"},
-    "StartAt":"C","States":{"C":{"Type":"Choice","Choices":[{"Variable":"$","NumericGreaterThan":2,"Next":"F"}],"Default":"S"},"S":{"Type":"Succeed"},"F":{"Type":"Fail","Error":"E"}}},"End":true}}})x");
-  const Json good = start(arn, "[1,2,3,4]"), bad = start(arn, "[1,3,4,5]");
-  w.world->loop.settle();
-  EXPECT_EQ(describe(good)["output"].string_or(), R"x([1,2,{"error":"E"},{"error":"E"}])x");
-  EXPECT_EQ(describe(bad)["error"].string_or(), "States.ExceedToleratedFailureThreshold");
-}
-
 TEST_F(StatesTest, ARedriveOfAMapRunGoesOnWithItsFailedChildren) {
   const std::string queue(w.must("sqs", "CreateQueue", R"x({"QueueName":"other"})x")["QueueUrl"].string_or());
   const std::string arn = machine(
@@ -483,18 +472,6 @@ TEST_F(StatesTest, SaysWhichVariablesAStateReads) {
     "C":{"Type":"Pass","QueryLanguage":"JSONata","Output":"{% $x + $z %}","End":true}}})x");
   EXPECT_EQ(w.must("states", "DescribeStateMachine", Json::object({{"stateMachineArn", arn}}))["variableReferences"].dump(),
             R"x({"B":["x","y"],"C":["x","z"]})x");
-}
-
-TEST_F(StatesTest, MocksAnswerInsteadOfServices) {
-  w.world->cloud.executions().set_mocks(*Json::parse(R"x({"StateMachines":{"M":{"TestCases":{"Flaky":{"A":"TwiceThenFine"}}}},
-    "MockedResponses":{"TwiceThenFine":{"0-1":{"Throw":{"Error":"Busy","Cause":"c"}},"2":{"Return":{"ok":true}}}}})x"));
-  const std::string arn = machine(
-      "M",
-      R"x({"StartAt":"A","States":{"A":{"Type":"Task","Resource":"arn:aws:states:::lambda:invoke","Parameters":{"FunctionName":"f"},"Retry":[{"ErrorEquals":["Busy"]}],"End":true}}})x");
-  const Json e = start(arn + "#Flaky");
-  w.world->loop.settle();
-  w.advance(std::chrono::seconds(10));
-  EXPECT_EQ(describe(e)["output"].string_or(), R"x({"ok":true})x");
 }
 
 }  // namespace
