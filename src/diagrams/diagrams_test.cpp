@@ -2,10 +2,12 @@
 // difference.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
 
+#include "base/entropy.hpp"
 #include "diagrams/layout.hpp"
 
 namespace snapward::diagrams {
@@ -42,19 +44,73 @@ TEST_F(OrderDiagram, AsTextInColors) {
 TEST_F(OrderDiagram, AsMermaid) { expect_recorded("order.mmd", to_mermaid(graph, progress)); }
 TEST_F(OrderDiagram, AsSvg) { expect_recorded("order.svg", to_svg(graph, progress)); }
 
-TEST_F(OrderDiagram, BoxesOfAScopeDoNotOverlap) {
-  const Picture picture = lay_out(graph, progress, {});
-  const auto apart = [](const Box& a, const Box& b) {
-    return a.x + a.width <= b.x || b.x + b.width <= a.x || a.y + a.height <= b.y || b.y + b.height <= a.y;
-  };
-  const auto within = [](const Box& a, const Box& b) {
-    return a.x >= b.x && a.y >= b.y && a.x + a.width <= b.x + b.width && a.y + a.height <= b.y + b.height;
-  };
-  for (std::size_t i = 0; i < picture.boxes.size(); ++i)
-    for (std::size_t j = i + 1; j < picture.boxes.size(); ++j) {
-      const Box &a = picture.boxes[i], &b = picture.boxes[j];
-      EXPECT_TRUE(apart(a, b) || within(b, a)) << a.text << " and " << b.text;
+// Whether two boxes are apart, or the later one stands within the earlier.
+bool in_order(const Box& a, const Box& b) {
+  const bool apart = a.x + a.width <= b.x || b.x + b.width <= a.x || a.y + a.height <= b.y || b.y + b.height <= a.y;
+  const bool within = b.x >= a.x && b.y >= a.y && b.x + b.width <= a.x + a.width && b.y + b.height <= a.y + a.height;
+  return apart || within;
+}
+bool passes_through(const Line& line, const Box& box) {
+  for (std::size_t i = 1; i < line.points.size(); ++i) {
+    const auto [left, right] = std::minmax(line.points[i - 1].x, line.points[i].x);
+    const auto [top, bottom] = std::minmax(line.points[i - 1].y, line.points[i].y);
+    if (right >= box.x && left < box.x + box.width && bottom > box.y && top < box.y + box.height) return true;
+  }
+  return false;
+}
+// A scope of states with choices, catchers and scopes within, any of which may lead anywhere.
+Json random_scope(Entropy& entropy, int depth, int& names) {
+  std::vector<std::string> states;
+  for (std::uint64_t n = 1 + entropy.below(9); n > 0; --n) states.push_back("S" + std::to_string(++names));
+  const auto any = [&] { return Json(states[entropy.below(states.size())]); };
+  Json::Object out;
+  for (const std::string& name : states) {
+    Json::Object state{{"Type", "Task"}, {"Resource", "arn:aws:states:::lambda:invoke"}};
+    if (entropy.chance(0.3)) {
+      Json::Array rules;
+      for (std::uint64_t n = entropy.below(4); n > 0; --n)
+        rules.push_back(Json::object({{"Variable", "$.x"}, {"IsNull", true}, {"Next", any()}}));
+      state.set("Type", "Choice").set("Choices", std::move(rules)).set("Default", any());
+    } else {
+      if (entropy.chance(0.8)) state.set("Next", any());
+      if (entropy.chance(0.3)) state.set("Catch", Json::array({Json::object({{"ErrorEquals", Json::array({"E"})}, {"Next", any()}})}));
+      if (depth < 2 && entropy.chance(0.15))
+        state.set("Branches", Json::array({random_scope(entropy, depth + 1, names), random_scope(entropy, depth + 1, names)}));
     }
+    out.set(name, std::move(state));
+  }
+  return Json::object({{"StartAt", any()}, {"States", std::move(out)}});
+}
+
+TEST(Layout, LinesAndBoxesKeepOutOfEachOthersWay) {
+  SeededEntropy entropy(7);
+  for (int round = 0; round < 300; ++round) {
+    int names = 0;
+    const Json definition = random_scope(entropy, 0, names);
+    const Picture picture = lay_out(graph_of(definition), {}, {});
+    for (std::size_t i = 0; i < picture.boxes.size(); ++i) {
+      const Box& box = picture.boxes[i];
+      EXPECT_TRUE(box.x >= 0 && box.y >= 0 && box.x + box.width <= picture.width && box.y + box.height <= picture.height)
+          << definition.dump();
+      for (std::size_t j = i + 1; j < picture.boxes.size(); ++j)
+        ASSERT_TRUE(in_order(box, picture.boxes[j])) << box.text << " and " << picture.boxes[j].text << ": " << definition.dump();
+    }
+    for (const Line& line : picture.lines)
+      for (const Box& box : picture.boxes)
+        if (box.kind == Box::Kind::label || (box.kind == Box::Kind::state && box.height <= 4))  // those that hold no scope
+          ASSERT_FALSE(passes_through(line, box)) << box.text << ": " << definition.dump();
+    to_text(graph_of(definition), {}, false);
+  }
+}
+
+TEST(Layout, AMachineOfAThousandStatesIsDrawn) {
+  Json::Object states;
+  for (int i = 0; i < 1000; ++i)
+    states.set("S" + std::to_string(i),
+               Json::object({{"Type", "Pass"},
+                             {"Next", "S" + std::to_string(i % 10 == 9 ? i - 9 : i + 1)},
+                             {"Catch", Json::array({Json::object({{"Next", "S" + std::to_string((i + 10) % 1000)}})})}}));
+  EXPECT_FALSE(to_text(graph_of(Json::object({{"StartAt", "S0"}, {"States", std::move(states)}})), {}, false).empty());
 }
 
 TEST_F(OrderDiagram, EachStateShowsItsWorstVisit) {

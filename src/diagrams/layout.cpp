@@ -19,12 +19,12 @@ struct Item {  // what takes a place in a layer: a state, the start, a label, or
 };
 struct Link {  // between items of neighbouring layers, once bends are made
   std::size_t upper = 0, lower = 0;
-  std::size_t edge = 0;  // of the Way it is part of
   int out = 0, in = 0, track = 0;
 };
 struct Way {                       // of an edge of the graph, or from the start
   std::vector<std::size_t> items;  // from top to bottom
   bool upwards = false, on_error = false;
+  std::size_t first_link = 0;  // its links stand one after another
 };
 
 // The steps of a layout, in order. One scope; the scopes within it are laid out first, as they decide how large its states are.
@@ -91,10 +91,11 @@ class Layers {
   void make_ways() {
     std::vector<int> seen(graph_.states.size(), 0);  // 1: on the path, 2: left
     std::vector<bool> upwards(graph_.edges.size(), false);
+    std::vector<std::vector<std::size_t>> leaving(graph_.states.size());
+    for (std::size_t e = 0; e < graph_.edges.size(); ++e) leaving[graph_.edges[e].from].push_back(e);
     const auto visit = [&](auto&& self, std::size_t state) -> void {
       seen[state] = 1;
-      for (std::size_t e = 0; e < graph_.edges.size(); ++e) {
-        if (graph_.edges[e].from != state) continue;
+      for (const std::size_t e : leaving[state]) {
         const std::size_t to = graph_.edges[e].to;
         if (seen[to] == 1) upwards[e] = true;
         if (seen[to] == 0) self(self, to);
@@ -148,7 +149,8 @@ class Layers {
           }
         all.push_back(item);
       }
-      for (std::size_t i = 1; i < all.size(); ++i) links_.push_back({.upper = all[i - 1], .lower = all[i], .edge = w});
+      ways_[w].first_link = links_.size();
+      for (std::size_t i = 1; i < all.size(); ++i) links_.push_back({.upper = all[i - 1], .lower = all[i]});
       ways_[w].items = std::move(all);
     }
     for (std::size_t i = 0; i < items_.size(); ++i) {
@@ -159,7 +161,7 @@ class Layers {
     }
     above_.resize(items_.size());
     below_.resize(items_.size());
-    for (const Link& link : links_) below_[link.upper].push_back(link.lower), above_[link.lower].push_back(link.upper);
+    for (std::size_t l = 0; l < links_.size(); ++l) below_[links_[l].upper].push_back(l), above_[links_[l].lower].push_back(l);
   }
 
   void order() {
@@ -168,7 +170,8 @@ class Layers {
     constexpr int kSweeps = 12;
     for (int sweep = 0; sweep < kSweeps && fewest > 0; ++sweep) {
       const bool down = sweep % 2 == 0;
-      for (std::size_t i = 1; i < layers_.size(); ++i) sort_layer(down ? i : layers_.size() - 1 - i, down ? above_ : below_);
+      for (std::size_t i = 1; i < layers_.size(); ++i)
+        sort_layer(down ? i : layers_.size() - 1 - i, down ? Neighbours::above : Neighbours::below);
       if (const std::size_t now = crossings(); now < fewest) fewest = now, best = layers_;
     }
     layers_ = std::move(best);
@@ -178,25 +181,44 @@ class Layers {
     for (const auto& layer : layers_)
       for (std::size_t i = 0; i < layer.size(); ++i) items_[layer[i]].order = i;
   }
-  void sort_layer(std::size_t rank, const std::vector<std::vector<std::size_t>>& neighbours) {
-    std::map<std::size_t, double> wish;
-    for (const std::size_t item : layers_[rank]) {
-      double sum = 0;
-      for (const std::size_t n : neighbours[item]) sum += static_cast<double>(items_[n].order);
-      wish[item] = neighbours[item].empty() ? static_cast<double>(items_[item].order) : sum / static_cast<double>(neighbours[item].size());
-    }
-    std::ranges::sort(layers_[rank], {}, [&](std::size_t item) { return std::pair(wish[item], items_[item].order); });
-    number_layers();
+  enum class Neighbours { above, below };
+  // The mean of what the neighbours of an item have, where it has any.
+  template <class Of>
+  [[nodiscard]] std::optional<double> mean(std::size_t item, Neighbours where, const Of& of) const {
+    const bool above = where == Neighbours::above;
+    const auto& lines = above ? above_[item] : below_[item];
+    if (lines.empty()) return std::nullopt;
+    double sum = 0;
+    for (const std::size_t l : lines) sum += static_cast<double>(of(items_[above ? links_[l].upper : links_[l].lower]));
+    return sum / static_cast<double>(lines.size());
   }
+  void sort_layer(std::size_t rank, Neighbours where) {
+    std::map<std::size_t, double> wish;
+    for (const std::size_t item : layers_[rank])
+      wish[item] = mean(item, where, [](const Item& i) { return i.order; }).value_or(static_cast<double>(items_[item].order));
+    std::ranges::sort(layers_[rank], {}, [&](std::size_t item) { return std::pair(wish[item], items_[item].order); });
+    for (std::size_t i = 0; i < layers_[rank].size(); ++i) items_[layers_[rank][i]].order = i;
+  }
+  // Pairs of lines that cross: of those before a line, the ones that end to the right of it, counted in a Fenwick tree.
   [[nodiscard]] std::size_t crossings() const {
     std::size_t count = 0;
-    for (std::size_t a = 0; a < links_.size(); ++a)
-      for (std::size_t b = a + 1; b < links_.size(); ++b) {
-        if (items_[links_[a].upper].rank != items_[links_[b].upper].rank) continue;
-        const auto upper = items_[links_[a].upper].order <=> items_[links_[b].upper].order;
-        const auto lower = items_[links_[a].lower].order <=> items_[links_[b].lower].order;
-        count += (upper < 0 && lower > 0) || (upper > 0 && lower < 0);
+    for (std::size_t rank = 0; rank + 1 < layers_.size(); ++rank) {
+      std::vector<std::size_t> tree(layers_[rank + 1].size() + 1, 0);
+      std::size_t before = 0;
+      for (const std::size_t upper : layers_[rank]) {
+        std::vector<std::size_t> ends;
+        for (const std::size_t l : below_[upper]) ends.push_back(items_[links_[l].lower].order + 1);
+        for (const std::size_t end : ends) {
+          std::size_t left = 0;
+          for (std::size_t i = end; i > 0; i &= i - 1) left += tree[i];
+          count += before - left;
+        }
+        for (const std::size_t end : ends) {
+          for (std::size_t i = end; i < tree.size(); i += i & (~i + 1)) ++tree[i];
+          ++before;
+        }
       }
+    }
     return count;
   }
 
@@ -206,12 +228,8 @@ class Layers {
     for (int sweep = 0; sweep < kSweeps; ++sweep) {
       const bool down = sweep % 2 == 1;
       for (std::size_t i = 0; i < layers_.size(); ++i) {
-        const auto& neighbours = down ? above_ : below_;
-        pack(layers_[down ? i : layers_.size() - 1 - i], [&](std::size_t item) -> std::optional<double> {
-          if (neighbours[item].empty()) return std::nullopt;
-          double sum = 0;
-          for (const std::size_t n : neighbours[item]) sum += items_[n].center;
-          return sum / static_cast<double>(neighbours[item].size());
+        pack(layers_[down ? i : layers_.size() - 1 - i], [&](std::size_t item) {
+          return mean(item, down ? Neighbours::above : Neighbours::below, [](const Item& other) { return other.center; });
         });
       }
     }
@@ -255,8 +273,8 @@ class Layers {
 
   void route() {
     for (std::size_t i = 0; i < items_.size(); ++i) {
-      spread(i, &Link::upper, &Link::lower, &Link::out);
-      spread(i, &Link::lower, &Link::upper, &Link::in);
+      spread(i, below_[i], &Link::lower, &Link::out);
+      spread(i, above_[i], &Link::upper, &Link::in);
     }
     for (Link& link : links_) straighten(link);
     int y = 0;
@@ -268,15 +286,14 @@ class Layers {
         if (items_[item].kind == Item::Kind::bend) items_[item].height = height;
       }
       y += height;
-      if (rank + 1 < layers_.size()) y += lay_tracks(static_cast<int>(rank), y);
+      if (rank + 1 < layers_.size()) y += lay_tracks(rank, y);
     }
     height_ = y;
   }
   // The lines that leave an item below (or come in above), side by side in the order of their other ends.
-  void spread(std::size_t item, std::size_t Link::* mine, std::size_t Link::* other, int Link::* port) {
+  void spread(std::size_t item, const std::vector<std::size_t>& mine, std::size_t Link::* other, int Link::* port) {
     std::vector<Link*> lines;
-    for (Link& link : links_)
-      if (link.*mine == item) lines.push_back(&link);
+    for (const std::size_t l : mine) lines.push_back(&links_[l]);
     std::ranges::sort(lines, {}, [&](const Link* l) { return std::pair(items_[l->*other].center, l); });
     const Item& box = items_[item];
     for (std::size_t i = 0; i < lines.size(); ++i) {
@@ -287,27 +304,24 @@ class Layers {
   }
   // A straight line where an end is the only one at its box, or needs to move a little only and has room.
   void straighten(Link& link) {
-    if (may_move(link, &Link::lower, &Link::in, link.out))
+    if (may_move(link, link.lower, above_[link.lower], &Link::in, link.out))
       link.in = link.out;
-    else if (may_move(link, &Link::upper, &Link::out, link.in))
+    else if (may_move(link, link.upper, below_[link.upper], &Link::out, link.in))
       link.out = link.in;
   }
-  [[nodiscard]] bool may_move(const Link& link, std::size_t Link::* mine, int Link::* port, int to) const {
-    const Item& item = items_[link.*mine];
+  [[nodiscard]] bool may_move(const Link& link, std::size_t end, const std::vector<std::size_t>& lines, int Link::* port, int to) const {
+    const Item& item = items_[end];
     if (item.kind != Item::Kind::state || std::abs(to - item.center) >= item.width / 2 - m_.padding) return false;
-    bool alone = true;
-    for (const Link& other : links_) {
-      if (&other == &link || other.*mine != link.*mine) continue;
-      alone = false;
-      if (std::abs(other.*port - to) < 2 * m_.glyph) return false;
-    }
-    return alone || std::abs(link.*port - to) <= 2 * m_.glyph;
+    const bool room =
+        std::ranges::all_of(lines, [&](std::size_t l) { return &links_[l] == &link || std::abs(links_[l].*port - to) >= 2 * m_.glyph; });
+    return room && (lines.size() == 1 || std::abs(link.*port - to) <= 2 * m_.glyph);
   }
   // Gives each line that goes sideways between this layer and the next a height of its own there, and says how high the room for them is.
-  int lay_tracks(int rank, int top) {
+  int lay_tracks(std::size_t rank, int top) {
     std::vector<Link*> sideways;
-    for (Link& link : links_)
-      if (items_[link.upper].rank == rank && link.out != link.in) sideways.push_back(&link);
+    for (const std::size_t item : layers_[rank])
+      for (const std::size_t l : below_[item])
+        if (links_[l].out != links_[l].in) sideways.push_back(&links_[l]);
     // Where one comes down onto the place that another leaves from, the other's track is above.
     std::ranges::sort(sideways, {}, [](const Link* l) { return std::pair(l->in > l->out ? -l->out : l->out, l); });
     std::vector<std::vector<Link*>> tracks;
@@ -389,12 +403,10 @@ class Layers {
   // A line for each stretch between two boxes or labels: labels stand in between, not on it.
   void draw_way(std::size_t number, Picture& out) {
     const Way& way = ways_[number];
-    std::vector<Link> mine;
-    for (const Link& link : links_)
-      if (link.edge == number) mine.push_back(link);
     std::vector<Line> lines(1);
-    for (const Link& link : mine) {
-      if (link.upper != mine.front().upper && items_[link.upper].kind == Item::Kind::label) lines.emplace_back();
+    for (std::size_t l = way.first_link; l < way.first_link + way.items.size() - 1; ++l) {
+      const Link& link = links_[l];
+      if (l != way.first_link && items_[link.upper].kind == Item::Kind::label) lines.emplace_back();
       auto& points = lines.back().points;
       points.push_back({link.out, items_[link.upper].top + items_[link.upper].height});
       if (link.out != link.in) points.push_back({link.out, link.track}), points.push_back({link.in, link.track});
