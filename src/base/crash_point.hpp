@@ -6,7 +6,8 @@
 namespace snapward {
 
 // Labels, in the order of a commit's life: decided (nothing saved), committing (in the transaction), committed (saved, nothing of it
-// performed), performing, performed (the outcome not yet taken in), delivering, delivered, answering (the client not yet told).
+// performed), performing, performed (the outcome not yet taken in), delivering, delivered, answering (the client not yet told). Beside it:
+// applying (the journal's groups into the table of rows), keying (a file of the journal gets a new key).
 // From any thread.
 void crash_point(std::string_view label);
 

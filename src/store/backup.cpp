@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "base/private_file.hpp"
 #include "store/journal.hpp"
 #include "store/row_file.hpp"
 
@@ -45,9 +46,16 @@ Result<std::string> ask(sqlite3* db, const std::string& path, const char* sql) {
               fmt::format("'{}': {}", path, sqlite3_errmsg(db)));
 }
 
+// A file that nobody writes, as SQLite's URI that says so: then it makes no log and no shared memory beside it.
+std::string at_rest(const std::string& path) {
+  std::string out = "file:";
+  for (const char c : path) out += c == '%' || c == '?' || c == '#' ? fmt::format("%{:02x}", static_cast<unsigned>(c)) : std::string(1, c);
+  return out + "?immutable=1";
+}
+
 // That a file is a whole store, and what is in it.
 Result<BackupInfo> check(const std::string& path) {
-  const auto db = open(path, SQLITE_OPEN_READONLY);
+  const auto db = open(at_rest(path), SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
   if (!db) return std::unexpected(db.error());
   const auto whole = ask(db->get(), path, "PRAGMA integrity_check(1)");
   if (!whole) return std::unexpected(whole.error());
@@ -76,16 +84,30 @@ Result<void> settle(const std::string& partial, const std::string& path) {
   return sync(parent);
 }
 
-// The rows as they stand in the table, and on top what is in the journal only.
+// The rows as they stand in the table, and on top what is in the journal only. The copy has no journal, and no keys of one.
 Result<void> copy_of(sqlite3* db, const std::string& source, const char* copy, const std::string& folder, const std::string& to) {
   if (const auto copied = ask(db, source, copy); !copied) return std::unexpected(copied.error());
   RowFile rows;
   if (auto opened = rows.open(to); !opened) return opened;
-  const auto left = Journal::read(folder, rows.applied());
-  if (!left) return std::unexpected(left.error());
-  for (const Journal::Group& group : *left)
-    if (auto applied = rows.apply(RowFile::changes(group.writes), group.number); !applied) return applied;
+  if (auto taken = rows.take_up_journal(folder); !taken) return taken;
+  if (auto forgotten = rows.forget_journal_keys(); !forgotten) return forgotten;
   return rows.settle();
+}
+
+void remove_partial(const std::string& partial) {
+  for (const char* part : {"", "-wal", "-shm", "-journal"}) {
+    std::error_code ignored;
+    fs::remove(partial + part, ignored);
+  }
+}
+
+// An empty file that only its user may read, to be filled.
+Result<void> make_partial(const std::string& partial) {
+  remove_partial(partial);
+  const int made = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kPrivateFile);
+  if (made < 0) return fail(ErrorCode::unavailable, fmt::format("'{}' cannot be made: {}", partial, strerror(errno)));
+  close(made);
+  return {};
 }
 
 }  // namespace
@@ -94,8 +116,6 @@ Result<BackupInfo> back_up(const std::string& folder, const std::string& file) {
   const std::string source = folder + "/snapward.db", partial = file + ".partial";
   if (!fs::exists(source)) return fail(ErrorCode::not_found, fmt::format("there is no state in '{}'; name its folder with --data", folder));
   if (fs::exists(file)) return fail(ErrorCode::conflict, fmt::format("'{}' is there already; name another file", file));
-  std::error_code ignored;
-  fs::remove(partial, ignored);
   const auto db = open(source, SQLITE_OPEN_READWRITE);  // a WAL is only read with its shared memory
   if (!db) return std::unexpected(db.error());
   const std::string quoted = [&] {
@@ -104,13 +124,15 @@ Result<BackupInfo> back_up(const std::string& folder, const std::string& file) {
     return out;
   }();
   for (int tries = 5;; --tries) {
+    if (auto made = make_partial(partial); !made) return std::unexpected(made.error());
     auto copied = copy_of(db->get(), source, fmt::format("VACUUM INTO '{}'", quoted).c_str(), folder, partial);
     if (copied) break;
-    fs::remove(partial, ignored);
+    remove_partial(partial);
     // A server at work may have gone on in the journal between the copy of the rows and this look at it.
     if (copied.error().code != ErrorCode::corrupt || tries == 1) return std::unexpected(copied.error());
   }
   const auto info = check(partial);
+  if (!info) remove_partial(partial);
   if (!info) return info;
   if (const auto settled = settle(partial, file); !settled) return std::unexpected(settled.error());
   return info;
@@ -125,7 +147,9 @@ Result<BackupInfo> restore(const std::string& file, const std::string& folder) {
   if (!info) return info;
   std::error_code error;
   fs::create_directories(folder, error);
-  if (!error) fs::copy_file(file, partial, fs::copy_options::overwrite_existing, error);
+  if (auto made = make_partial(partial); !made) return std::unexpected(made.error());
+  fs::copy_file(file, partial, fs::copy_options::overwrite_existing, error);
+  make_private(partial);  // copy_file gives it the rights of the backup
   if (error) return fail(ErrorCode::unavailable, fmt::format("the backup cannot be copied to '{}': {}", folder, error.message()));
   Journal::remove(folder);  // of a state that was moved away
   if (const auto settled = settle(partial, target); !settled) return std::unexpected(settled.error());

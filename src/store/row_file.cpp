@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "base/crash_point.hpp"
+#include "base/private_file.hpp"
 
 namespace snapward::store {
 
@@ -16,13 +17,16 @@ namespace {
 
 // 2: values are packed. 3: a table with an index beside it. Keys come in any order; with the values in the index's own tree each put
 // split pages of values, now those are appended one after the other and only small entries go to scattered places. 4: what is new
-// stands in the journal first. 5: histories refer to values they have written before (asl/history.hpp).
-constexpr int kVersion = 5, kSameTable = 3;
+// stands in the journal first. 5: histories refer to values they have written before (asl/history.hpp). 6: the journal is keyed, and this
+// file has its keys (docs/adr/0017).
+constexpr int kVersion = 6, kSameTable = 3, kKeyed = 6;
 constexpr const char* kTable =
     "CREATE TABLE IF NOT EXISTS rows (tbl BLOB NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (tbl, key))";
 constexpr const char* kProgress =
     "CREATE TABLE IF NOT EXISTS progress (id INTEGER PRIMARY KEY CHECK (id = 0), applied INTEGER NOT NULL);"
     "INSERT OR IGNORE INTO progress VALUES (0, 0)";
+constexpr const char* kJournal =
+    "CREATE TABLE IF NOT EXISTS journal (file INTEGER PRIMARY KEY, salt INTEGER NOT NULL, former INTEGER NOT NULL, made INTEGER NOT NULL)";
 
 // Free pages are given back when they are a quarter of the file, and at least so many; so many after each application.
 constexpr std::int64_t kFewFreePages = 2048, kGivenBack = 4096;
@@ -44,6 +48,16 @@ Result<void> write_again(const std::string& path) {
   if (file >= 0) ::close(file);
   if (good) return {};
   return fail(ErrorCode::unavailable, fmt::format("cannot write '{}': {}; check the disk and its permissions", path, strerror(problem)));
+}
+
+// SQLite gives its log and its shared memory the rights of the file. It must find the file there: what it makes, others may read.
+Result<void> make_private_file(const std::string& path) {
+  const int made = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, kPrivateFile);
+  if (made < 0 && errno != EEXIST)
+    return fail(ErrorCode::unavailable, fmt::format("cannot make '{}': {}; check the disk and its permissions", path, strerror(errno)));
+  if (made >= 0) ::close(made);
+  for (const char* part : {"", "-wal", "-shm"}) make_private(path + part);
+  return {};
 }
 
 }  // namespace
@@ -74,6 +88,7 @@ struct RowFile::Use {
 
 Result<void> RowFile::open(const std::string& path) {
   path_ = path;
+  if (auto made = make_private_file(path); !made) return made;
   if (auto written = write_again(path + "-wal"); !written) return written;
   if (auto opened = connect(writer_); !opened) return opened;
   const auto layout = number("PRAGMA user_version");  // 0: a new file
@@ -91,8 +106,8 @@ Result<void> RowFile::open(const std::string& path) {
     return made;
   if (auto made = execute(kTable); !made) return made;
   if (auto made = execute(kProgress); !made) return made;
-  if (*layout < kVersion)
-    if (auto made = execute(fmt::format("PRAGMA user_version={}", kVersion).c_str()); !made) return made;
+  if (auto made = execute(kJournal); !made) return made;
+  layout_ = *layout;
   sqlite3_wal_hook(
       writer_.get(),
       [](void* self, sqlite3*, const char*, int pages) {
@@ -250,6 +265,63 @@ Result<void> RowFile::take_over(std::int64_t layout) {
     return moved;
   }
   return execute(fmt::format("VACUUM; PRAGMA user_version={}", kSameTable).c_str());
+}
+
+Result<std::optional<Journal::Keys>> RowFile::journal_keys() {
+  Statement all;
+  if (auto prepared = prepare({{&writer_, &all, "SELECT salt, former, made FROM journal ORDER BY file"}}); !prepared)
+    return std::unexpected(prepared.error());
+  Journal::Keys keys{.files = {}, .made = true};
+  const Use use(all);
+  std::size_t known = 0;
+  int step = sqlite3_step(use.s);
+  for (; step == SQLITE_ROW && known < keys.files.size(); step = sqlite3_step(use.s)) {
+    keys.files[known++] = {.salt = static_cast<Journal::Salt>(sqlite3_column_int64(use.s, 0)),
+                           .former = static_cast<Journal::Salt>(sqlite3_column_int64(use.s, 1))};
+    keys.made = keys.made && sqlite3_column_int(use.s, 2) != 0;
+  }
+  if (step != SQLITE_DONE) return error(writer_, "cannot read");
+  if (known == 0) return std::nullopt;
+  if (known < keys.files.size())
+    return fail(ErrorCode::corrupt, fmt::format("'{}' lacks a key of the journal; restore it from a backup", path_));
+  return keys;
+}
+
+Result<void> RowFile::set_journal_keys(const Journal::Keys& keys) {
+  crash_point("keying");
+  std::string sql = "BEGIN IMMEDIATE; DELETE FROM journal;";
+  for (std::size_t file = 0; file < keys.files.size(); ++file)
+    sql += fmt::format(" INSERT INTO journal VALUES ({}, {}, {}, {});", file, static_cast<std::int64_t>(keys.files[file].salt),
+                       static_cast<std::int64_t>(keys.files[file].former), keys.made ? 1 : 0);
+  sql += fmt::format(" PRAGMA user_version={}; COMMIT", kVersion);
+  if (auto set = execute(sql.c_str()); !set) {
+    sqlite3_exec(writer_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
+    return set;
+  }
+  layout_ = kVersion;
+  crash_point("keying");
+  return {};
+}
+
+Result<void> RowFile::forget_journal_keys() { return execute("DELETE FROM journal"); }
+
+Result<std::vector<Journal::Group>> RowFile::behind(const std::string& folder) {
+  const auto keys = journal_keys();
+  if (!keys) return std::unexpected(keys.error());
+  if (*keys && (*keys)->made) return Journal::read(folder, **keys, applied_);
+  if (layout_ < kKeyed) return Journal::read_unsalted(folder, applied_);
+  // With keys, the files were being made when the process ended: nothing of them counts.
+  if (!*keys)
+    if (auto refused = Journal::refuse_files(folder, Journal::Which::any); !refused) return std::unexpected(refused.error());
+  return std::vector<Journal::Group>();
+}
+
+Result<void> RowFile::take_up_journal(const std::string& folder) {
+  const auto groups = behind(folder);
+  if (!groups) return std::unexpected(groups.error());
+  for (const Journal::Group& group : *groups)
+    if (auto applied = apply(changes(group.writes), group.number); !applied) return applied;
+  return {};
 }
 
 // So that a file that was large once need not stay so. A failure here fails nothing: it is tried again.

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 
+#include "store/journal.hpp"
 #include "store/packing.hpp"
 #include "store/store.hpp"
 
@@ -19,8 +20,17 @@ namespace snapward::store {
 
 class RowFile {
  public:
-  // Made when missing; one of an older layout is written anew.
+  // Made when missing; one of a layout before 3 is written anew.
   Result<void> open(const std::string& path);
+
+  // Applies what the folder's journal has and the rows have not. Changes nothing in the journal. Corrupt: the journal is damaged, or is not
+  // the one that belongs to these rows. When it fails so, the rows may have a part of it; that does no harm.
+  Result<void> take_up_journal(const std::string& folder);
+  // Keys of the journal's files; nothing: these rows have no journal yet. They are new, a backup's, or of a layout before 6.
+  Result<std::optional<Journal::Keys>> journal_keys();
+  // Behind all that was applied, in the same order for good. From then on the file has the newest layout.
+  Result<void> set_journal_keys(const Journal::Keys& keys);
+  Result<void> forget_journal_keys();  // for a copy that is to have a journal of its own
 
   struct Change {
     std::string_view table, key;
@@ -60,6 +70,7 @@ class RowFile {
   Result<std::int64_t> number(const char* query);
   Result<void> take_over(std::int64_t layout);
   Result<void> pack_look_alikes();
+  Result<std::vector<Journal::Group>> behind(const std::string& folder);
   Result<void> prepare_writer();
   Result<void> prepare_reader();
   using Prepared = std::tuple<Db*, Statement*, const char*>;
@@ -67,6 +78,7 @@ class RowFile {
   void shrink();
 
   std::string path_;
+  std::int64_t layout_ = 0;
   std::uint64_t applied_ = 0;
   int log_pages_ = 0;
   Packer packer_;       // of the applying thread

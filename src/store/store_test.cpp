@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sqlite3.h>
+#include <xxhash.h>
 #include <zstd.h>
 
 #include <atomic>
@@ -11,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 #include <random>
+#include <set>
 
 #include "store/backup.hpp"
 #include "store/journal.hpp"
@@ -264,8 +266,11 @@ TEST(SqliteStore, GivesBackWhatItNeedsNoMore) {
 
 // ── The journal ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-std::string groups_in(const std::string& folder, std::uint64_t after) {
-  const auto groups = Journal::read(folder, after);
+// Keys as the table of rows would have them, and files made for them whose turns have not begun.
+constexpr Journal::Keys kKeys{.files = {Journal::Key{.salt = 11, .former = 1}, {.salt = 22, .former = 2}}, .made = true};
+
+std::string groups_in(const std::string& folder, std::uint64_t after, const Journal::Keys& keys = kKeys) {
+  const auto groups = Journal::read(folder, keys, after);
   if (!groups) return groups.error().message;
   std::string out;
   for (const Journal::Group& group : *groups) {
@@ -276,35 +281,61 @@ std::string groups_in(const std::string& folder, std::uint64_t after) {
   return out;
 }
 
-// Where record `number` of the folder's first file begins, and how long the file's records are together.
-std::size_t record_at(const std::string& file, std::uint64_t number, std::size_t& end) {
+std::string content_of(const std::string& file) {
   std::ifstream in(file, std::ios::binary);
-  const std::string content{std::istreambuf_iterator<char>(in), {}};
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+void write_over(const std::string& file, std::size_t at, std::string_view bytes) {
+  std::fstream out(file, std::ios::in | std::ios::out | std::ios::binary);
+  out.seekp(static_cast<std::streamoff>(at));
+  out << bytes;
+}
+void damage(const std::string& file, std::size_t at) { write_over(file, at, std::string(5, '\x5a')); }
+
+constexpr std::size_t kJournalHeader = 512, kRecordHeader = 24;
+
+// Where record `number` of a file begins, and where the file's records end.
+std::size_t record_at(const std::string& file, std::uint64_t number, std::size_t& end) {
+  const std::string content = content_of(file);
   std::size_t found = 0;
-  for (end = 0; end + 24 <= content.size();) {
-    std::uint32_t magic = 0, length = 0;
+  for (end = kJournalHeader; end + kRecordHeader <= content.size();) {
+    std::uint32_t mark = 0, length = 0;
     std::uint64_t n = 0;
-    std::memcpy(&magic, content.data() + end, 4);
+    std::memcpy(&mark, content.data() + end, 4);
     std::memcpy(&length, content.data() + end + 4, 4);
     std::memcpy(&n, content.data() + end + 8, 8);
-    if (magic == 0) break;
+    if (mark == 0) break;
     if (n == number) found = end;
-    end += 24 + length;
+    end += kRecordHeader + length;
   }
   return found;
 }
 
-void damage(const std::string& file, std::size_t at) {
-  std::fstream out(file, std::ios::in | std::ios::out | std::ios::binary);
-  out.seekp(static_cast<std::streamoff>(at));
-  out << std::string(5, '\x5a');
+// A record as snapward wrote it before layout 6.
+std::string unsalted_record(std::uint64_t number, std::string_view key, std::string_view value) {
+  std::string body;
+  const auto put = [&body](std::size_t n) { body.append(reinterpret_cast<const char*>(&n), 4); };
+  put(1), put(key.size()), put(value.size());
+  body.append("t").append(key).append(value);
+  body = std::string(Packer().pack_fast(body));
+  const std::uint64_t checksum = XXH3_64bits_withSeed(body.data(), body.size(), number);
+  const auto length = static_cast<std::uint32_t>(body.size());
+  std::string record = "SNWJ";
+  record.append(reinterpret_cast<const char*>(&length), 4).append(reinterpret_cast<const char*>(&number), 8);
+  return record.append(reinterpret_cast<const char*>(&checksum), 8).append(body);
 }
 
-TEST(Journal, HoldsWhatIsBehindANumber) {
-  const std::string folder = fresh_folder();
+struct JournalTest : testing::Test {
+  void SetUp() override { ASSERT_TRUE(Journal::make(folder, {1, 2})); }
+  ~JournalTest() override { std::filesystem::remove_all(folder); }
+  std::string folder = fresh_folder();
+};
+
+TEST_F(JournalTest, HoldsWhatIsBehindANumber) {
+  EXPECT_EQ(groups_in(folder, 6), "");
   {
     Journal journal;
-    ASSERT_TRUE(journal.open(folder, 7));
+    ASSERT_TRUE(journal.open(folder, 7, 11));
     ASSERT_TRUE(journal.append({{"t", "a", "1"}, {"u", "b", std::nullopt}}));
     ASSERT_TRUE(journal.append({{"t", "a", ""}}));
     EXPECT_EQ(journal.next(), 9U);
@@ -312,60 +343,259 @@ TEST(Journal, HoldsWhatIsBehindANumber) {
   EXPECT_EQ(groups_in(folder, 6), "7: t/a=1 u/b=nothing; 8: t/a=; ");
   EXPECT_EQ(groups_in(folder, 7), "8: t/a=; ");
   EXPECT_EQ(groups_in(folder, 8), "");
-  // Written anew from the beginning, what stands behind is of another time.
+  // Written anew from the beginning, what stands behind is of another turn.
   Journal journal;
-  ASSERT_TRUE(journal.open(folder, 9));
+  ASSERT_TRUE(journal.open(folder, 9, 12));
   ASSERT_TRUE(journal.append({{"t", "c", "3"}}));
-  EXPECT_EQ(groups_in(folder, 8), "9: t/c=3; ");
-  std::filesystem::remove_all(folder);
+  Journal::Keys next = kKeys;
+  next.files[0] = {.salt = 12, .former = 11};
+  EXPECT_EQ(groups_in(folder, 8, next), "9: t/c=3; ");
+  EXPECT_EQ(
+      groups_in(folder, 6, next),
+      fmt::format("the journal in '{}' is damaged: group 7 is missing, and later ones are there; restore the state from a backup", folder));
+}
+
+TEST_F(JournalTest, GoesOnInTheOtherFile) {
+  Journal journal;
+  ASSERT_TRUE(journal.open(folder, 1, 11));
+  ASSERT_TRUE(journal.append({{"t", "a", "1"}}));
+  journal.turn(22);
+  EXPECT_EQ(groups_in(folder, 0), "1: t/a=1; ") << "the turn has not begun";
+  ASSERT_TRUE(journal.append({{"t", "b", "2"}}));
+  EXPECT_EQ(groups_in(folder, 0), "1: t/a=1; 2: t/b=2; ");
 }
 
 // What a power cut leaves of a commit under way: the commits before it are there, the torn one is not.
-TEST(Journal, ATornLastGroupIsNone) {
-  const std::string folder = fresh_folder();
+TEST_F(JournalTest, ATornLastGroupIsNone) {
   Journal journal;
-  ASSERT_TRUE(journal.open(folder, 1));
+  ASSERT_TRUE(journal.open(folder, 1, 11));
   for (const char* key : {"a", "b"}) ASSERT_TRUE(journal.append({{"t", key, std::string(3000, key[0])}}));
   std::size_t end = 0;
   record_at(folder + "/journal-0", 2, end);
   damage(folder + "/journal-0", end - 5);
   EXPECT_EQ(groups_in(folder, 0), "1: t/a=aaa; ");
-  std::filesystem::remove_all(folder);
 }
 
-TEST(Journal, AGroupThatIsMissingInTheMiddleIsAnError) {
-  const std::string folder = fresh_folder();
+// A turn begins with a header and a record, in one flush: of a power cut before its end, each sector may be there or not.
+TEST_F(JournalTest, ATurnOfWhichOnlyAPartIsThereHasNotBegun) {
+  const std::string file = folder + "/journal-0", before = content_of(file);
+  {
+    Journal journal;
+    ASSERT_TRUE(journal.open(folder, 5, 11));
+    ASSERT_TRUE(journal.append({{"t", "a", "1"}}));
+  }
+  const std::string after = content_of(file);
+  write_over(file, 0, before.substr(0, kJournalHeader));
+  EXPECT_EQ(groups_in(folder, 4), "") << "the record without the header";
+  write_over(file, 0, after.substr(0, kJournalHeader));
+  damage(file, kJournalHeader + 30);
+  EXPECT_EQ(groups_in(folder, 4), "") << "the header without the record";
+}
+
+TEST_F(JournalTest, AGroupThatIsMissingInTheMiddleIsAnError) {
   Journal journal;
-  ASSERT_TRUE(journal.open(folder, 1));
+  ASSERT_TRUE(journal.open(folder, 1, 11));
   for (const char* key : {"a", "b", "c"}) ASSERT_TRUE(journal.append({{"t", key, key}}));
   std::size_t end = 0;
   damage(folder + "/journal-0", record_at(folder + "/journal-0", 2, end) + 30);
   EXPECT_NE(groups_in(folder, 0).find("group 2 is missing, and later ones are there; restore the state from a backup"), std::string::npos)
       << groups_in(folder, 0);
   EXPECT_EQ(groups_in(folder, 2), "3: t/c=c; ");
-  const auto opened = open_sqlite(folder);
-  ASSERT_FALSE(opened);
-  EXPECT_EQ(opened.error().code, ErrorCode::corrupt);
+}
+
+// A folder of a server that was killed: acknowledged are t/0 … t/9, the last of them in the journal only.
+struct KilledTest : testing::Test {
+  void SetUp() override {
+    live = open_sqlite(folder);
+    ASSERT_TRUE(live);
+    early = copy("early");
+    for (int i = 0; i < 10; ++i) ASSERT_TRUE((*live)->commit({{"t", std::to_string(i), std::string(3000, static_cast<char>('0' + i))}}));
+    killed = copy("killed");
+  }
+  ~KilledTest() override {
+    live->reset();
+    std::filesystem::remove_all(folder);
+    for (const std::string& each : copies) std::filesystem::remove_all(each);
+  }
+  std::string copy(const std::string& name) {
+    const std::string to = folder + "-" + name;
+    std::filesystem::copy(folder, to);
+    copies.push_back(to);
+    return to;
+  }
+  // How opening fails; empty: it does not, and all is there.
+  static std::string opened(const std::string& state) {
+    const auto store = open_sqlite(state);
+    if (!store) {
+      EXPECT_EQ(store.error().code, ErrorCode::corrupt);
+      return store.error().message;
+    }
+    for (int i = 0; i < 10; ++i)
+      EXPECT_EQ((*store)->get("t", std::to_string(i))->value_or("none"), std::string(3000, static_cast<char>('0' + i)));
+    return "";
+  }
+  std::string folder = fresh_folder(), early, killed;
+  std::vector<std::string> copies;
+  Result<std::unique_ptr<Store>> live = std::unique_ptr<Store>();
+};
+
+TEST_F(KilledTest, NothingIsMissing) {
+  EXPECT_EQ(opened(killed), "");
+  EXPECT_EQ(opened(killed), "");
+}
+
+// Each of these once was a state with less in it, and not a word said.
+TEST_F(KilledTest, AJournalThatDoesNotBelongIsRefused) {
+  const std::string other = fresh_folder();
+  ASSERT_TRUE(open_sqlite(other));
+  const std::string foreign = content_of(other + "/journal-0"), of_its_own = content_of(killed + "/journal-0");
+  std::filesystem::remove_all(other);
+  const struct {
+    const char* name;
+    std::function<void(const std::string& file)> harm;
+    const char* said;
+  } kCases[] = {
+      {"missing", [](const auto& file) { std::filesystem::remove(file); }, "journal-0 is missing"},
+      {"empty", [](const auto& file) { std::filesystem::resize_file(file, 0); }, "journal-0 is shorter than 16 MiB"},
+      {"short", [](const auto& file) { std::filesystem::resize_file(file, Journal::kFileSize - 1); }, "journal-0 is shorter than 16 MiB"},
+      {"of another folder", [&](const auto& file) { write_over(file, 0, foreign); }, "journal-0 belongs to another data folder"},
+      {"zeros", [](const auto& file) { write_over(file, 0, std::string(Journal::kFileSize, '\0')); }, "journal-0 has no readable header"},
+      {"flipped salt", [&](const auto& file) { write_over(file, 8, std::string(1, static_cast<char>(of_its_own[8] ^ 1))); },
+       "journal-0 has no readable header"},
+      {"torn header", [](const auto& file) { damage(file, 20); }, "journal-0 has no readable header"},
+      {"damaged in the middle",
+       [](const auto& file) {
+         std::size_t end = 0;
+         damage(file, record_at(file, 5, end) + 40);
+       },
+       "group 5 is missing"},
+  };
+  for (const auto& each : kCases) {
+    const std::string harmed = copy(std::string("harmed ") + each.name);
+    std::filesystem::remove_all(harmed);
+    std::filesystem::copy(killed, harmed);
+    each.harm(harmed + "/journal-0");
+    for (int again = 0; again < 2; ++again) {
+      const std::string said = opened(harmed);
+      EXPECT_NE(said.find(each.said), std::string::npos) << each.name << ": " << said;
+      EXPECT_NE(said.find("restore the state from a backup"), std::string::npos) << each.name << ": " << said;
+    }
+    const auto saved = back_up(harmed, harmed + "/saved.db");
+    ASSERT_FALSE(saved) << each.name;
+    EXPECT_NE(saved.error().message.find(each.said), std::string::npos) << saved.error().message;
+  }
+}
+
+TEST_F(KilledTest, AnOlderCopyOfItsOwnJournalIsRefused) {
+  const std::string older = content_of(killed + "/journal-0");
+  ASSERT_EQ(opened(killed), "");  // a life in between
+  ASSERT_EQ(opened(killed), "");
+  write_over(killed + "/journal-0", 0, older);
+  EXPECT_NE(opened(killed).find("journal-0 belongs to another data folder, or to another time of this one"), std::string::npos);
+}
+
+// The turn that the keys await has not begun; what the file holds is in the table.
+TEST_F(KilledTest, AFormerTurnIsNotTakenUpAgain) {
+  ASSERT_EQ(opened(killed), "");
+  const auto groups = Journal::groups_in(content_of(killed + "/journal-0"), std::nullopt, 0);
+  ASSERT_TRUE(groups && groups->empty()) << "without its salt, no record is one";
+  run_sql(killed, "DELETE FROM rows WHERE key = x'33'");
+  const auto store = open_sqlite(killed);
+  ASSERT_TRUE(store) << store.error().message;
+  EXPECT_EQ(*(*store)->get("t", "3"), std::nullopt);
+}
+
+TEST_F(KilledTest, ADatabaseAloneIsNotAnEmptyState) {
+  for (const char* part : {"journal-0", "journal-1", "snapward.db-wal", "snapward.db-shm"}) std::filesystem::remove(killed + "/" + part);
+  EXPECT_NE(opened(killed).find("journal-0 is missing"), std::string::npos);
+}
+
+TEST_F(KilledTest, WithoutItsLogTheDatabaseTakesUpAllFromTheJournal) {
+  for (const char* part : {"snapward.db-wal", "snapward.db-shm"}) std::filesystem::remove(killed + "/" + part);
+  EXPECT_EQ(opened(killed), "");
+}
+
+TEST_F(KilledTest, AJournalWithoutItsDatabaseIsRefused) {
+  for (const char* part : {"snapward.db", "snapward.db-wal", "snapward.db-shm"}) std::filesystem::remove(killed + "/" + part);
+  const std::string said = opened(killed);
+  EXPECT_NE(said.find("its snapward.db is missing, or was replaced"), std::string::npos) << said;
+  EXPECT_FALSE(std::filesystem::exists(killed + "/snapward.db")) << "nothing was made";
+}
+
+TEST_F(KilledTest, ABackupIsNotPutBesideAnothersJournal) {
+  const std::string file = copy("backup") + "/saved.db";
+  ASSERT_TRUE(back_up(killed, file));
+  for (const char* part : {"snapward.db", "snapward.db-wal", "snapward.db-shm"}) std::filesystem::remove(killed + "/" + part);
+  std::filesystem::copy(file, killed + "/snapward.db");
+  EXPECT_NE(opened(killed).find("journal-0 in"), std::string::npos);
+  Journal::remove(killed);
+  EXPECT_EQ(opened(killed), "");
+}
+
+// Clients store whole journals, of this folder and of another, as it runs; the server is killed before any of it is in the table.
+TEST_F(KilledTest, BytesOfClientsAreNeverRecords) {
+  std::vector<std::string> journals;
+  for (const std::string& from : {early, killed})
+    for (const char* file : {"/journal-0", "/journal-1"}) journals.push_back(content_of(from + file).substr(0, std::size_t{2} << 20));
+  const std::string other = fresh_folder();
+  {
+    auto theirs = open_sqlite(other);
+    ASSERT_TRUE(theirs);
+    for (int i = 0; i < 40; ++i) ASSERT_TRUE((*theirs)->commit({{"t", std::to_string(i), "forged"}}));
+    journals.push_back(content_of(other + "/journal-0").substr(0, std::size_t{2} << 20));
+  }
+  std::filesystem::remove_all(other);
+  // As of before layout 6, and what an attacker could compute then: the next number, and one that is far away.
+  for (const std::uint64_t number : {std::uint64_t{12}, std::uint64_t{1} << 60}) journals.push_back(unsalted_record(number, "3", "forged"));
+  std::mt19937_64 chance(3);
+  std::string noise(4000, 'x');  // so that zstd keeps what follows as it is
+  for (char& c : noise) c = static_cast<char>(chance());
+  for (std::size_t i = 0; i < journals.size(); ++i) ASSERT_TRUE((*live)->commit({{"s3", std::to_string(i), noise + journals[i]}}));
+  const std::string attacked = copy("attacked");
+  EXPECT_EQ(opened(attacked), "");
+  const auto store = open_sqlite(attacked);
+  ASSERT_TRUE(store);
+  for (std::size_t i = 0; i < journals.size(); ++i)
+    EXPECT_EQ((*store)->get("s3", std::to_string(i))->value_or("") == noise + journals[i], true);
+}
+
+// A folder of layout 5 whose server was killed: group 1 is in the table, 2 and 3 in the journal only.
+TEST(SqliteStore, TakesOverAJournalOfLayoutFive) {
+  const std::string folder = fresh_folder();
+  run_sql(folder,
+          "PRAGMA page_size=8192; PRAGMA journal_mode=WAL; CREATE TABLE rows (tbl BLOB NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, "
+          "PRIMARY KEY (tbl, key)); INSERT INTO rows VALUES (x'74', x'61', x'31'); CREATE TABLE progress (id INTEGER PRIMARY KEY, applied "
+          "INTEGER NOT NULL); INSERT INTO progress VALUES (0, 1); PRAGMA user_version=5");
+  std::string journal = unsalted_record(1, "a", "1") + unsalted_record(2, "b", "2") + unsalted_record(3, "c", "3");
+  journal.resize(Journal::kFileSize);
+  std::ofstream(folder + "/journal-0", std::ios::binary) << journal;
+  std::ofstream(folder + "/journal-1", std::ios::binary) << std::string(Journal::kFileSize, '\0');
+  for (const char* file : {"/journal-0", "/snapward.db"}) std::filesystem::permissions(folder + file, std::filesystem::perms(0644));
+  for (int again = 0; again < 3; ++again) {
+    const auto store = open_sqlite(folder);
+    ASSERT_TRUE(store) << store.error().message;
+    for (const char* row : {"a1", "b2", "c3"}) EXPECT_EQ((*store)->get("t", std::string(row, 1))->value_or("none"), row + 1);
+    ASSERT_TRUE((*store)->commit({{"t", "d", std::to_string(again)}}));
+    EXPECT_EQ((*store)->get("t", "d")->value_or("none"), std::to_string(again));
+  }
   std::filesystem::remove_all(folder);
 }
 
-// A server that was killed: the journal is there, the table knows nothing of it.
-TEST(SqliteStore, TakesUpWhatIsOnlyInTheJournal) {
-  const std::string folder = fresh_folder();
-  ASSERT_TRUE(open_sqlite(folder));
-  {
-    Journal journal;
-    ASSERT_TRUE(journal.open(folder, 1));
-    ASSERT_TRUE(journal.append({{"t", "a", "1"}, {"t", "b", "2"}}));
-    ASSERT_TRUE(journal.append({{"t", "a", std::string(3000, 'x')}, {"t", "b", std::nullopt}}));
-  }
-  for (int again = 0; again < 2; ++again) {
-    auto store = open_sqlite(folder);
-    ASSERT_TRUE(store) << store.error().message;
-    EXPECT_EQ(*(*store)->get("t", "a"), std::string(3000, 'x'));
-    EXPECT_EQ(*(*store)->get("t", "b"), std::nullopt);
-  }
-  std::filesystem::remove_all(folder);
+TEST_F(KilledTest, NobodyElseMayReadTheFiles) {
+  ASSERT_EQ(opened(killed), "");
+  for (const std::string& state : {folder, killed})
+    for (const auto& entry : std::filesystem::directory_iterator(state))
+      EXPECT_EQ(entry.status().permissions() & std::filesystem::perms(077), std::filesystem::perms::none) << entry.path();
+  const std::string file = copy("backup") + "/saved.db";
+  ASSERT_TRUE(back_up(killed, file));
+  std::set<std::string> beside;
+  for (const auto& entry : std::filesystem::directory_iterator(folder + "-backup"))
+    if (entry.path().filename().string().starts_with("saved")) beside.insert(entry.path().filename());
+  EXPECT_EQ(beside, std::set<std::string>{"saved.db"}) << "nothing is left beside a backup";
+  EXPECT_EQ(std::filesystem::status(file).permissions(), std::filesystem::perms(0600));
+  ASSERT_TRUE(restore(file, folder + "-restored"));
+  copies.push_back(folder + "-restored");
+  EXPECT_EQ(std::filesystem::status(folder + "-restored/snapward.db").permissions(), std::filesystem::perms(0600));
 }
 
 // More than both files of the journal hold, several times: they are filled in turn, and reads see every row at any time.

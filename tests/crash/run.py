@@ -45,7 +45,7 @@ import zipfile
 
 import power
 
-LABELS = ["decided", "committing", "committed", "applying", "performing", "performed", "delivering", "delivered", "answering"]
+LABELS = ["decided", "committing", "committed", "applying", "keying", "performing", "performed", "delivering", "delivered", "answering"]
 ACCOUNT, PRIMARY, DR = "000000000000", "us-west-2", "us-east-2"
 RETENTION, VOLUMES = 5, 3
 
