@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "base/json.hpp"
+#include "base/private_file.hpp"
 #include "cli/commands.hpp"
 
 namespace snapward::cli {
@@ -42,11 +43,17 @@ void add_backup(CLI::App& app, int& exit_code) {
   add_options(b, o, "the backup to make; it must not exist");
   b->footer(
       "It holds all that was committed when it began. Example: snapward backup --data /var/lib/snapward /backup/snapward-$(date +%F).db");
-  b->callback([o, &exit_code] { exit_code = tell(*o, "Saved", store::back_up(o->data, o->file)); });
+  b->callback([o, &exit_code] {
+    umask(kPrivateMask);
+    exit_code = tell(*o, "Saved", store::back_up(o->data, o->file));
+  });
   auto* r = app.add_subcommand("restore", "Put a backup into a folder that holds no state");
   add_options(r, o, "a backup");
   r->footer("Example: snapward restore --data /var/lib/snapward /backup/snapward-2026-11-24.db");
-  r->callback([o, &exit_code] { exit_code = tell(*o, "Restored", store::restore(o->file, o->data)); });
+  r->callback([o, &exit_code] {
+    umask(kPrivateMask);
+    exit_code = tell(*o, "Restored", store::restore(o->file, o->data));
+  });
 }
 
 }  // namespace snapward::cli

@@ -511,6 +511,9 @@ Result<void> check_node_options(NodeOptions& o) {
   return {};
 }
 
-int run_node(NodeOptions options) { return Node(std::move(options)).run(); }
+int run_node(NodeOptions options) {
+  umask(kPrivateMask);
+  return Node(std::move(options)).run();
+}
 
 }  // namespace snapward::cli

@@ -23,6 +23,9 @@ class RowFile {
   // Made when missing; one of a layout before 3 is written anew.
   Result<void> open(const std::string& path);
 
+  // As it was found; 0: new. Until set_journal_keys().
+  [[nodiscard]] std::int64_t layout() const { return layout_; }
+
   // Applies what the folder's journal has and the rows have not. Changes nothing in the journal. Corrupt: the journal is damaged, or is not
   // the one that belongs to these rows. When it fails so, the rows may have a part of it; that does no harm.
   Result<void> take_up_journal(const std::string& folder);

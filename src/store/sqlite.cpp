@@ -122,10 +122,10 @@ class SqliteStore final : public Store {
     const auto known = rows_.journal_keys();
     if (!known) return std::unexpected(known.error());
     keys_ = known->value_or(Journal::Keys{.files = {Journal::Key{Journal::fresh_salt(), 0}, {Journal::fresh_salt(), 0}}, .made = false});
-    if (!keys_.made) {
-      make_private(folder + "/mail.mbox");
+    if (rows_.layout() > 0 && !known->has_value())  // before layout 6, others could read them
+      for (const char* part : {"", "/lock", "/mail.mbox"}) make_private(folder + part);
+    if (!keys_.made)
       if (auto kept = keep_keys(); !kept) return kept;
-    }
     // The headers once more, so that the disk has what reading showed: a process before this one may have had a flush that failed.
     if (auto made = Journal::make(folder, {keys_.files[0].salt, keys_.files[1].salt}); !made) return made;
     keys_.made = true;

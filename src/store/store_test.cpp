@@ -311,6 +311,18 @@ std::size_t record_at(const std::string& file, std::uint64_t number, std::size_t
   return found;
 }
 
+// What of a data folder others than its user have rights to.
+std::string readable_for_others(const std::string& folder) {
+  std::string out;
+  const auto look = [&](const std::filesystem::path& path) {
+    if ((std::filesystem::status(path).permissions() & std::filesystem::perms(077)) != std::filesystem::perms::none)
+      out += path.string() + ' ';
+  };
+  look(folder);
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) look(entry.path());
+  return out;
+}
+
 // A record as snapward wrote it before layout 6.
 std::string unsalted_record(std::uint64_t number, std::string_view key, std::string_view value) {
   std::string body;
@@ -570,22 +582,24 @@ TEST(SqliteStore, TakesOverAJournalOfLayoutFive) {
   journal.resize(Journal::kFileSize);
   std::ofstream(folder + "/journal-0", std::ios::binary) << journal;
   std::ofstream(folder + "/journal-1", std::ios::binary) << std::string(Journal::kFileSize, '\0');
-  for (const char* file : {"/journal-0", "/snapward.db"}) std::filesystem::permissions(folder + file, std::filesystem::perms(0644));
+  std::ofstream(folder + "/mail.mbox") << "To: somebody";
+  std::filesystem::permissions(folder, std::filesystem::perms(0755));
+  for (const char* file : {"/journal-0", "/snapward.db", "/mail.mbox"})
+    std::filesystem::permissions(folder + file, std::filesystem::perms(0644));
   for (int again = 0; again < 3; ++again) {
     const auto store = open_sqlite(folder);
     ASSERT_TRUE(store) << store.error().message;
     for (const char* row : {"a1", "b2", "c3"}) EXPECT_EQ((*store)->get("t", std::string(row, 1))->value_or("none"), row + 1);
     ASSERT_TRUE((*store)->commit({{"t", "d", std::to_string(again)}}));
     EXPECT_EQ((*store)->get("t", "d")->value_or("none"), std::to_string(again));
+    EXPECT_EQ(readable_for_others(folder), "");
   }
   std::filesystem::remove_all(folder);
 }
 
 TEST_F(KilledTest, NobodyElseMayReadTheFiles) {
   ASSERT_EQ(opened(killed), "");
-  for (const std::string& state : {folder, killed})
-    for (const auto& entry : std::filesystem::directory_iterator(state))
-      EXPECT_EQ(entry.status().permissions() & std::filesystem::perms(077), std::filesystem::perms::none) << entry.path();
+  for (const std::string& state : {folder, killed}) EXPECT_EQ(readable_for_others(state), "");
   const std::string file = copy("backup") + "/saved.db";
   ASSERT_TRUE(back_up(killed, file));
   std::set<std::string> beside;

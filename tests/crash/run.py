@@ -309,7 +309,7 @@ class Campaign:
         for n in range(self.kills):
             label = LABELS[n // 2 % len(LABELS)] if n % 2 else None
             self.server.kill()
-            crash = f"{label}:{self.random.randint(1, 40)}" if label else None
+            crash = f"{label}:{self.random.randint(1, 6 if label == 'keying' else 40)}" if label else None  # rare: at a start, and when the journal turns
             fails = None
             if self.disk and n % 4 == 0:  # SQLite's log most of all: that one is not written again
                 fails = f"{self.random.choice(['snapward.db-wal'] * 4 + ['snapward.db', 'journal-0', 'journal-1'])}:{self.random.randint(1, 8)}"
