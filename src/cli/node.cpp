@@ -16,6 +16,7 @@
 
 #include "aws/aws_cloud.hpp"
 #include "base/log.hpp"
+#include "base/private_file.hpp"
 #include "base/thread_name.hpp"
 #include "controller/controller.hpp"
 #include "net/client.hpp"

@@ -8,6 +8,7 @@
 
 #include "base/crash_point.hpp"
 #include "base/thread_name.hpp"
+#include "engine/unreadable.hpp"
 #include "store/overlay.hpp"
 
 namespace snapward::engine {
@@ -19,13 +20,6 @@ constexpr std::size_t kInBackground = 2;
 
 double seconds_since(std::chrono::steady_clock::time_point begun) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
-}
-
-// Going on without a row that is there would be a wrong answer, or a wrong deletion.
-[[noreturn]] void stop_unreadable(const Error& error) {
-  spdlog::critical("the state cannot be read, and nothing is done without it: {}", error.message);
-  spdlog::shutdown();
-  std::_Exit(1);
 }
 }  // namespace
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/utf8.hpp"
+#include "engine/unreadable.hpp"
 
 namespace snapward::nodes {
 
@@ -72,8 +73,10 @@ std::expected<cloud::Reply, std::string> reply_of(const wire::HttpResponse& resp
 }
 
 Callers::Callers(engine::Ledger& ledger) : ledger_(ledger) {
-  for (const auto& row : ledger.scan(kTable, {}))
-    if (const auto json = Json::parse(row.value)) newest_[row.key] = {(*json)["epoch"].integer_or(0), (*json)["losses"].integer_or(0)};
+  for (const auto& row : ledger.scan(kTable, {})) {
+    const Json newest = engine::value_of_row(Json::parse(row.value), kTable, row.key);
+    newest_[row.key] = {newest["epoch"].integer_or(0), newest["losses"].integer_or(0)};
+  }
 }
 
 bool Callers::admit(const Token& token) {

@@ -1,10 +1,10 @@
 #include "services/service.hpp"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include "base/text.hpp"
 #include "base/utf8.hpp"
+#include "engine/unreadable.hpp"
 
 namespace snapward::services {
 
@@ -58,13 +58,8 @@ void Service::save(const std::string& table, const std::string& key, const Json&
 }
 
 void Service::each_row(const std::string& table, const std::function<void(const std::string&, const Json&)>& use) {
-  for (const auto& row : env_.ledger.scan(name_ + '.' + table, {})) {
-    const auto json = parse_bytes(row.value);
-    if (json)
-      use(row.key, *json);
-    else
-      spdlog::error("row {} of {}.{} cannot be read: {}", row.key, name_, table, json.error().message);
-  }
+  const std::string rows = name_ + '.' + table;
+  for (const auto& row : env_.ledger.scan(rows, {})) use(row.key, engine::value_of_row(parse_bytes(row.value), rows, row.key));
 }
 
 std::string page_token(const std::string& position) { return base64_encode("p1:" + position); }

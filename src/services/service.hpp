@@ -84,6 +84,7 @@ class Service {
   // Rows of this service: table "ec2.snapshots" is save("snapshots", …).
   void save(const std::string& table, const std::string& key, const Json& value);  // its texts may be bytes
   void drop(const std::string& table, const std::string& key) { env_.ledger.erase(name_ + '.' + table, key); }
+  // Ends the process if one of them cannot be read (engine/unreadable.hpp).
   void each_row(const std::string& table, const std::function<void(const std::string& key, const Json& value)>& use);
 
   Environment& env_;

@@ -6,6 +6,7 @@
 
 #include "base/arn.hpp"
 #include "base/text.hpp"
+#include "engine/unreadable.hpp"
 #include "services/dynamodb/value.hpp"
 
 namespace snapward::services::dynamodb {
@@ -317,8 +318,7 @@ std::expected<std::string, cloud::Error> DynamoDb::key_of(const Table& t, const 
 std::optional<Json> DynamoDb::read(const std::string& key) {
   const auto row = env_.ledger.get(kItems, key);
   if (!row) return std::nullopt;
-  const auto json = Json::parse(*row);
-  return json ? std::optional(from_row(*json)) : std::nullopt;
+  return from_row(engine::value_of_row(Json::parse(*row), kItems, key));
 }
 
 void DynamoDb::write(Table& t, const std::string& key, const std::optional<Json>& before, const std::optional<Json>& item) {
@@ -498,9 +498,7 @@ Reply DynamoDb::query(const Call& call, bool whole) {
   bool more = false;
   for (const auto& row : env_.ledger.scan(kItems, range)) {
     if (!segment->has(std::string_view(row.key).substr(prefix.size()))) continue;
-    const auto json = Json::parse(row.value);
-    if (!json) continue;
-    Json item = from_row(*json);
+    Json item = from_row(engine::value_of_row(Json::parse(row.value), kItems, row.key));
     if (condition.kind != KeyCondition::Kind::any && !condition.accepts(item[t.sort])) continue;
     if ((limit > 0 && scanned == limit) || bytes > kLargestPage) {
       more = true;

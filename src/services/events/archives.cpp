@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "base/arn.hpp"
+#include "engine/unreadable.hpp"
 #include "services/events/events.hpp"
 #include "services/events/listing.hpp"
 
@@ -320,11 +321,10 @@ void Events::continue_replay(const std::pair<std::string, std::string>& key, con
   const auto rows = env_.ledger.scan(kArchived, {.from = prefix + from, .to = prefix + position(r.to), .limit = kBatch});
   r.state = "RUNNING";
   for (const auto& row : rows) {
-    const auto event = Json::parse(row.value);
-    if (!event) continue;
-    Json::Object again = event->as_object();
+    const Json event = engine::value_of_row(Json::parse(row.value), kArchived, row.key);
+    Json::Object again = event.as_object();
     again.set("replay-name", r.name);
-    r.last = parse_iso((*event)["time"].string_or()).value_or(r.last);
+    r.last = parse_iso(event["time"].string_or()).value_or(r.last);
     if (bus != buses_.end()) dispatch(bus->second, Json(std::move(again)), &r.filter);
   }
   if (rows.size() < kBatch) {

@@ -7,6 +7,7 @@
 
 #include "base/arn.hpp"
 #include "base/text.hpp"
+#include "engine/unreadable.hpp"
 #include "services/logs/filter.hpp"
 
 namespace snapward::services::logs {
@@ -193,8 +194,8 @@ Reply Logs::create_group(const Call& call) {
 std::size_t Logs::erase_events(Group& g, const store::Range& range) {
   const auto rows = env_.ledger.scan(kEvents, range);
   for (const auto& row : rows) {
-    if (const auto event = Json::parse(row.value))
-      g.bytes -= static_cast<std::int64_t>((*event)["message"].string_or().size() + kEventOverhead);
+    const Json event = engine::value_of_row(Json::parse(row.value), kEvents, row.key);
+    g.bytes -= static_cast<std::int64_t>(event["message"].string_or().size() + kEventOverhead);
     env_.ledger.erase(kEvents, row.key);
   }
   return rows.size();
@@ -405,8 +406,7 @@ Reply Logs::get_events(const Call& call) {
   auto rows = env_.ledger.scan(kEvents, range);
   if (!forward) std::ranges::reverse(rows);
   Json::Array events;
-  for (const auto& row : rows)
-    if (auto event = Json::parse(row.value)) events.push_back(*std::move(event));
+  for (const auto& row : rows) events.push_back(engine::value_of_row(Json::parse(row.value), kEvents, row.key));
   const auto position = [&](const std::string& fallback, const store::Row* row) {
     return page_token(row ? row->key.substr(prefix.size()) : fallback);
   };
@@ -443,10 +443,10 @@ Reply Logs::filter_events(const Call& call) {
     if (end >= 0) range.to = keys + event_key(end + 1, 0);
     for (const auto& row : env_.ledger.scan(kEvents, range)) {
       std::string key = row.key.substr(keys.size()) + '\1' + name;
-      const auto event = Json::parse(row.value);
-      if (!event || (from && key < *from) || !filter->matches((*event)["message"].string_or())) continue;
+      const Json event = engine::value_of_row(Json::parse(row.value), kEvents, row.key);
+      if ((from && key < *from) || !filter->matches(event["message"].string_or())) continue;
       Json::Object shown{{"logStreamName", name}};
-      for (const auto& [field, value] : event->as_object()) shown.set(field, value);
+      for (const auto& [field, value] : event.as_object()) shown.set(field, value);
       shown.set("eventId", hex_encode(sha256(row.key)).substr(0, 56));
       found.push_back({std::move(key), Json(std::move(shown))});
     }
