@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "base/time.hpp"
@@ -217,6 +218,16 @@ HttpResponse encode_reply(const Service& service, Protocol protocol, const Opera
   return response;
 }
 
+namespace {
+
+// How the member of a JSON error is written that holds its text.
+const char* message_member(const Service* service) {
+  static constexpr std::string_view kCapital[] = {"scheduler", "rbin", "dlm", "ebs"};
+  return service && std::ranges::find(kCapital, service->name) != std::end(kCapital) ? "Message" : "message";
+}
+
+}  // namespace
+
 HttpResponse encode_error(const Service* service, Protocol protocol, const ApiError& error, const std::string& request_id) {
   HttpResponse response;
   response.status = error.status;
@@ -252,7 +263,7 @@ HttpResponse encode_error(const Service* service, Protocol protocol, const ApiEr
     case Protocol::rest_json: {
       Json::Object body = error.fields.is_object() ? error.fields.as_object() : Json::Object{};
       if (protocol == Protocol::json) body.set("__type", error.code);
-      body.set("message", utf8_of(error.message));
+      body.set(message_member(service), utf8_of(error.message));
       response.headers.add("Content-Type", service && protocol == Protocol::json ? json_content_type(*service) : "application/json");
       response.headers.add("x-amzn-ErrorType", error.code);
       if (service && service->query_compatible)

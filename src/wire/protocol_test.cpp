@@ -211,6 +211,12 @@ TEST(Protocol, ErrorsLookLikeAwsErrors) {
     EXPECT_EQ(decoded.error().code, error.code) << name;
     EXPECT_EQ(decoded.error().message, error.message) << name;
   }
+  // Some services write the member in capitals; clients read it by that name.
+  const auto body = [&](const char* name) {
+    return encode_error(find_service(name), Protocol::rest_json, {"X", "m", 400, {}}, "req").body;
+  };
+  EXPECT_EQ(body("scheduler"), R"({"Message":"m"})");
+  EXPECT_EQ(body("lambda"), R"({"message":"m"})");
 }
 
 }  // namespace
