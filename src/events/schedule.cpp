@@ -128,28 +128,58 @@ class CronParser {
   }
 };
 
-Result<Schedule> Schedule::parse(std::string_view text) {
-  const auto bad = [] { return invalid("Parameter ScheduleExpression is not valid."); };
+namespace {
+
+// "5 minutes" as a duration.
+std::optional<Duration> rate(std::string_view text, bool strict_plural) {
+  const auto parts = split(text, ' ');
+  if (parts.size() != 2) return std::nullopt;
+  const auto n = number(parts[0]);
+  if (!n || *n < 1) return std::nullopt;
+  const auto is = [&](std::string_view unit) {
+    const bool plural = parts[1].size() == unit.size() + 1 && parts[1].ends_with('s');
+    return std::string_view(parts[1]).substr(0, unit.size()) == unit && (plural || parts[1] == unit) &&
+           (!strict_plural || plural == (*n != 1));
+  };
+  if (is("minute")) return std::chrono::minutes(*n);
+  if (is("hour")) return std::chrono::hours(*n);
+  if (is("day")) return std::chrono::hours(24 * static_cast<std::int64_t>(*n));
+  return std::nullopt;
+}
+
+// What stands inside "name(…)".
+std::optional<std::string_view> inside(std::string_view text, std::string_view name) {
+  if (!text.starts_with(name) || !text.substr(name.size()).starts_with('(') || !text.ends_with(')')) return std::nullopt;
+  return text.substr(name.size() + 1, text.size() - name.size() - 2);
+}
+
+// Rules take a comma behind a field: "0/5, 9-18, ?, *, MON-FRI, *" (confirmed by AWS, 2021 and 2023).
+std::string without_commas_between(std::string_view fields) {
+  std::string out;
+  for (const std::string& field : split(fields, ' '))
+    out += (out.empty() ? "" : " ") + (field.size() > 1 && field.ends_with(',') ? field.substr(0, field.size() - 1) : field);
+  return out;
+}
+
+}  // namespace
+
+std::optional<Schedule> Schedule::recurring(std::string_view text, Dialect dialect) {
+  const bool rule = dialect == Dialect::rule;
   Schedule s;
-  if (text.starts_with("rate(") && text.ends_with(")")) {
-    const auto parts = split(text.substr(5, text.size() - 6), ' ');
-    if (parts.size() != 2) return bad();
-    const auto n = number(parts[0]);
-    if (!n || *n < 1) return bad();
-    const std::string& unit = parts[1];
-    const bool one = *n == 1;  // singular for one, plural else
-    if (unit == (one ? "minute" : "minutes"))
-      s.every_ = std::chrono::minutes(*n);
-    else if (unit == (one ? "hour" : "hours"))
-      s.every_ = std::chrono::hours(*n);
-    else if (unit == (one ? "day" : "days"))
-      s.every_ = std::chrono::hours(24 * static_cast<std::int64_t>(*n));
-    else
-      return bad();
+  if (const auto every = inside(text, "rate")) {
+    const auto duration = rate(*every, rule);
+    if (!duration) return std::nullopt;
+    s.every_ = *duration;
     return s;
   }
-  if (text.starts_with("cron(") && text.ends_with(")") && CronParser::parse(text.substr(5, text.size() - 6), s)) return s;
-  return bad();
+  const auto fields = inside(text, "cron");
+  if (!fields || !CronParser::parse(rule ? without_commas_between(*fields) : std::string(*fields), s)) return std::nullopt;
+  return s;
+}
+
+Result<Schedule> Schedule::parse(std::string_view text) {
+  if (auto s = recurring(text, Dialect::rule)) return *std::move(s);
+  return invalid("Parameter ScheduleExpression is not valid.");
 }
 
 bool Schedule::day_fits(year_month_day date) const {
@@ -175,13 +205,13 @@ bool Schedule::day_fits(year_month_day date) const {
 
 Result<Schedule> Schedule::parse(std::string_view text, const std::string& zone) {
   Schedule s;
-  if (text.starts_with("at(") && text.ends_with(")")) {
-    const auto at = parse_iso(std::string(text.substr(3, text.size() - 4)) + 'Z');
-    if (!at || text.size() != 23) return invalid(fmt::format("Invalid Schedule Expression {}.", text));
+  if (const auto time = inside(text, "at")) {
+    const auto at = parse_iso(std::string(*time) + 'Z');
+    if (!at || time->size() != 19) return invalid(fmt::format("Invalid Schedule Expression {}.", text));
     s.kind_ = Kind::at;
     s.at_ = *at;
   } else {
-    auto parsed = parse(text);
+    auto parsed = recurring(text, Dialect::scheduler);
     if (!parsed) return invalid(fmt::format("Invalid Schedule Expression {}.", text));
     s = *std::move(parsed);
   }

@@ -19,9 +19,10 @@ namespace snapward::events {
 
 class Schedule {
  public:
-  // The error is the one PutRule answers: "Parameter ScheduleExpression is not valid."
+  // A rule's: rate(1 minute) but rate(5 minutes). The error is the one PutRule answers: "Parameter ScheduleExpression is not valid."
   static Result<Schedule> parse(std::string_view text);
-  // As EventBridge Scheduler reads it: at() too, in the zone named ("Europe/Berlin"; "" is UTC). Errors are one sentence each.
+  // As EventBridge Scheduler reads it: at() too, units of rate() in singular or plural, in the zone named ("Europe/Berlin"; "" is UTC).
+  // Errors are one sentence each.
   static Result<Schedule> parse(std::string_view text, const std::string& zone);
 
   // The first time after `after` that the schedule is due. rate() counts from `origin` (when its rule was made or enabled);
@@ -30,6 +31,9 @@ class Schedule {
 
  private:
   friend class CronParser;
+  enum class Dialect { rule, scheduler };
+  static std::optional<Schedule> recurring(std::string_view text, Dialect dialect);
+
   enum class Kind { rate, cron, at } kind_ = Kind::rate;
   Duration every_{0};
   Instant at_;                             // local

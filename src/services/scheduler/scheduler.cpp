@@ -22,6 +22,34 @@ bool is_name(std::string_view name) {
     return std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' || c == '_';
   });
 }
+
+// What begins the names of operations that only read, which no schedule may call (User Guide, "Using universal targets").
+constexpr std::string_view kReadOnly[] = {"get",
+                                          "describe",
+                                          "list",
+                                          "poll",
+                                          "receive",
+                                          "search",
+                                          "scan",
+                                          "query",
+                                          "select",
+                                          "read",
+                                          "lookup",
+                                          "discover",
+                                          "validate",
+                                          "batchGet",
+                                          "batchRead",
+                                          "batchDescribe",
+                                          "adminGet",
+                                          "adminList",
+                                          "retrieve",
+                                          "testMigration",
+                                          "transactGet",
+                                          "testConnection",
+                                          "translateDocument",
+                                          "isAuthorized",
+                                          "invokeModel"};
+
 void replace_all(std::string& text, std::string_view what, const std::string& with) {
   for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + with.size()))
     text.replace(at, what.size(), with);
@@ -36,12 +64,20 @@ std::string Scheduler::group_arn(const std::string& region, const std::string& n
   return fmt::format("arn:aws:scheduler:{}:{}:schedule-group/{}", region, env_.account, name);
 }
 
+Json Scheduler::group_json(const std::string& region, const std::string& name) const {
+  Json::Object out{{"Arn", group_arn(region, name)}, {"Name", name}, {"State", "ACTIVE"}};
+  if (const auto g = groups_.find({region, name}); g != groups_.end())
+    out.set("CreationDate", iso_millis(g->second.created)).set("LastModificationDate", iso_millis(g->second.created));
+  return Json(std::move(out));
+}
+
 void Scheduler::store(const Schedule& s) {
   save("schedules", row_key(s.region, s.group, s.name),
        Json::object({{"region", s.region},
                      {"group", s.group},
                      {"name", s.name},
                      {"definition", s.definition},
+                     {"token", s.token},
                      {"created", s.created.time_since_epoch().count()},
                      {"modified", s.modified.time_since_epoch().count()},
                      {"due", s.last_due.time_since_epoch().count()}}));
@@ -49,19 +85,22 @@ void Scheduler::store(const Schedule& s) {
 void Scheduler::store_group(const std::string& region, const std::string& name) {
   const Group& g = groups_.at({region, name});
   save("groups", region + '/' + name,
-       Json::object({{"region", region}, {"name", name}, {"created", g.created.time_since_epoch().count()}, {"tags", g.tags}}));
+       Json::object(
+           {{"region", region}, {"name", name}, {"created", g.created.time_since_epoch().count()}, {"tags", g.tags}, {"token", g.token}}));
 }
 
 void Scheduler::restore() {
   const auto instant = [](const Json& millis) { return Instant(Duration(millis.integer_or(0))); };
   each_row("groups", [&](const std::string&, const Json& r) {
-    groups_[{std::string(r["region"].string_or()), std::string(r["name"].string_or())}] = {instant(r["created"]), r["tags"]};
+    groups_[{std::string(r["region"].string_or()), std::string(r["name"].string_or())}] = {instant(r["created"]), r["tags"],
+                                                                                           std::string(r["token"].string_or())};
   });
   each_row("schedules", [&](const std::string&, const Json& r) {
     Schedule s{.region = std::string(r["region"].string_or()),
                .group = std::string(r["group"].string_or()),
                .name = std::string(r["name"].string_or()),
                .definition = r["definition"],
+               .token = std::string(r["token"].string_or()),
                .created = instant(r["created"]),
                .modified = instant(r["modified"]),
                .last_due = instant(r["due"]),
@@ -103,21 +142,20 @@ Scheduler::Scheduler(Environment& env) : Service("scheduler", env) {
   on("CreateScheduleGroup", [this](const Call& call) -> Reply {
     const std::string name(call.input["Name"].string_or());
     if (!is_name(name)) return bad_input(fmt::format("Invalid schedule group name: {}", name));
-    if (name == "default" || groups_.contains({call.region, name}))
+    const std::string token(call.input["ClientToken"].string_or());
+    const auto known = groups_.find({call.region, name});
+    const bool again = known != groups_.end() && !token.empty() && known->second.token == token;
+    if ((name == "default" || known != groups_.end()) && !again)
       return cloud::error("ConflictException", fmt::format("Schedule group {} already exists.", name), 409);
-    groups_[{call.region, name}] = {env_.loop.now(), merge_tags(Json(Json::Array{}), call.input["Tags"])};
+    if (!again) groups_[{call.region, name}] = {env_.loop.now(), merge_tags(Json(Json::Array{}), call.input["Tags"]), token};
     store_group(call.region, name);
     return Json::object({{"ScheduleGroupArn", group_arn(call.region, name)}});
   });
   on("GetScheduleGroup", [this](const Call& call) -> Reply {
     const std::string name(call.input["Name"].string_or());
-    const auto g = groups_.find({call.region, name});
-    if (name != "default" && g == groups_.end())
+    if (name != "default" && !groups_.contains({call.region, name}))
       return cloud::error("ResourceNotFoundException", fmt::format("Schedule group {} does not exist.", name), 404);
-    Json::Object out{{"Arn", group_arn(call.region, name)}, {"Name", name}, {"State", "ACTIVE"}};
-    if (g != groups_.end())
-      out.set("CreationDate", iso_millis(g->second.created)).set("LastModificationDate", iso_millis(g->second.created));
-    return Json(std::move(out));
+    return group_json(call.region, name);
   });
   on("DeleteScheduleGroup", [this](const Call& call) -> Reply {
     const std::string name(call.input["Name"].string_or());
@@ -135,15 +173,17 @@ Scheduler::Scheduler(Environment& env) : Service("scheduler", env) {
   on("ListScheduleGroups", [this](const Call& call) -> Reply {
     const std::string prefix(call.input["NamePrefix"].string_or());
     Json::Array out;
-    if (std::string("default").starts_with(prefix))
-      out.push_back(Json::object({{"Arn", group_arn(call.region, "default")}, {"Name", "default"}, {"State", "ACTIVE"}}));
+    const auto from = page_position(call.input["NextToken"].string_or());
+    if (call.input.find("NextToken") && !from) return bad_input("Invalid NextToken.");
+    const auto limit = static_cast<std::size_t>(std::clamp<std::int64_t>(call.input["MaxResults"].integer_or(100), 1, 100));
+    std::map<std::string, Json> all{{"default", group_json(call.region, "default")}};
     for (const auto& [key, g] : groups_)
-      if (key.first == call.region && key.second.starts_with(prefix))
-        out.push_back(Json::object({{"Arn", group_arn(key.first, key.second)},
-                                    {"Name", key.second},
-                                    {"State", "ACTIVE"},
-                                    {"CreationDate", iso_millis(g.created)},
-                                    {"LastModificationDate", iso_millis(g.created)}}));
+      if (key.first == call.region) all[key.second] = group_json(key.first, key.second);
+    for (auto at = all.lower_bound(from.value_or("")); at != all.end(); ++at) {
+      if (!at->first.starts_with(prefix)) continue;
+      if (out.size() == limit) return Json::object({{"ScheduleGroups", std::move(out)}, {"NextToken", page_token(at->first)}});
+      out.push_back(at->second);
+    }
     return Json::object({{"ScheduleGroups", std::move(out)}});
   });
   // Only groups are tagged.
@@ -226,17 +266,23 @@ Reply Scheduler::create(const Call& call) {
   if (group != "default" && !groups_.contains({call.region, group}))
     return cloud::error("ResourceNotFoundException", fmt::format("Schedule group {} does not exist.", group), 404);
   const Key key{call.region, group, name};
-  if (schedules_.contains(key)) return cloud::error("ConflictException", fmt::format("Schedule {} already exists.", name), 409);
   Schedule s{.region = call.region,
              .group = group,
              .name = name,
              .definition = {},
+             .token = std::string(call.input["ClientToken"].string_or()),
              .created = env_.loop.now(),
              .modified = env_.loop.now(),
              .last_due = env_.loop.now(),
              .times = {},
              .timer = {}};
   if (const auto good = check(call, s); !good) return std::unexpected(good.error());
+  if (const auto known = schedules_.find(key); known != schedules_.end()) {
+    // The same call made again, by a client that lost the answer, is answered as before.
+    if (!s.token.empty() && s.token == known->second.token && s.definition == known->second.definition)
+      return Json::object({{"ScheduleArn", arn(known->second)}});
+    return cloud::error("ConflictException", fmt::format("Schedule {} already exists.", name), 409);
+  }
   Schedule& kept = schedules_[key] = std::move(s);
   store(kept);
   arm(kept);
@@ -381,10 +427,12 @@ std::expected<Call, cloud::Error> Scheduler::call_for(const Invocation& i) const
     std::string service = parts.size() > 1 ? parts[1] : "", operation = parts.size() > 2 ? parts[2] : "";
     if (service == "sfn") service = "states";
     if (service == "eventbridge") service = "events";
-    if (!operation.empty()) operation[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(operation[0])));
     const wire::Service* model = wire::find_service(service);
-    if (!model || !model->find(operation))
-      return bad_input(fmt::format("{} is not an operation of a service that this cloud knows.", target));
+    if (!model) return bad_input(fmt::format("{} is not a supported service for a target.", service));  // as users of AWS report it
+    if (std::ranges::any_of(kReadOnly, [&](std::string_view begin) { return operation.starts_with(begin); }))
+      return bad_input(fmt::format("{} only reads and is not a supported action for a target.", target));
+    if (!operation.empty()) operation[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(operation[0])));
+    if (!model->find(operation)) return bad_input(fmt::format("{} is not an operation of {}.", target, service));
     auto json = Json::parse(input.empty() ? "{}" : input);
     if (!json || !json->is_object()) return bad_input("The Input of a universal target must be a JSON object.");
     if (service == "states") {  // its own API writes camel case

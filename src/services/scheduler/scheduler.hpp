@@ -20,7 +20,8 @@ class Scheduler final : public Service {
  private:
   struct Schedule {
     std::string region, group, name;
-    Json definition;  // as CreateSchedule was given it
+    Json definition;    // as CreateSchedule was given it
+    std::string token;  // the ClientToken of that call
     Instant created, modified, last_due;
     std::optional<snapward::events::Schedule> times;
     std::optional<engine::Loop::TimerId> timer;
@@ -28,6 +29,7 @@ class Scheduler final : public Service {
   struct Group {
     Instant created;
     Json tags = Json(Json::Array{});
+    std::string token;
   };
   struct Invocation {
     std::string id, schedule_arn;
@@ -46,6 +48,7 @@ class Scheduler final : public Service {
   [[nodiscard]] std::string arn(const Schedule&) const;
   [[nodiscard]] std::string group_arn(const std::string& region, const std::string& name) const;
   [[nodiscard]] Json describe(const Schedule&) const;
+  [[nodiscard]] Json group_json(const std::string& region, const std::string& name) const;
   void store(const Schedule&);
   void store_group(const std::string& region, const std::string& name);
   void remove(const Key& key);
