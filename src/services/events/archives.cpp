@@ -16,15 +16,14 @@ namespace {
 
 constexpr const char* kArchived = "events.archived";
 constexpr std::size_t kBatch = 100;  // events of a replay in one turn
+constexpr const char* kManager = "prod.vhs.events.aws.internal";
+constexpr std::string_view kManagedPrefix = "Events-Archive-";
+// AWS takes minutes to begin a replay and to end a cancelled one; until then both states can be seen.
+constexpr std::chrono::seconds kReplayBegins(1), kCancelTakes(1);
 
 std::unexpected<cloud::Error> bad_input(std::string message) { return cloud::error("ValidationException", std::move(message)); }
 std::unexpected<cloud::Error> not_found(std::string message) { return cloud::error("ResourceNotFoundException", std::move(message)); }
 
-bool is_archive_name(std::string_view name, std::size_t longest) {
-  return !name.empty() && name.size() <= longest && std::all_of(name.begin(), name.end(), [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' || c == '_';
-  });
-}
 std::string prefix_of(const std::string& region, const std::string& archive) { return region + '/' + archive + '\n'; }
 std::string position(Instant at) { return fmt::format("{:016}", at.time_since_epoch().count()); }
 Instant instant(const Json& millis) { return Instant(Duration(millis.integer_or(0))); }
@@ -96,10 +95,11 @@ void Events::restore_archives() {
                   .ended = instant(r["ended"]),
                   .last = instant(r["last"])};
     const std::pair key(replay.region, replay.name);
-    const bool goes_on = replay.state == "STARTING" || replay.state == "RUNNING";
-    const std::string from = position(std::max(replay.from, replay.last));
-    replays_[key] = std::move(replay);
-    if (goes_on) env_.loop.defer([this, key, from] { continue_replay(key, from); });
+    const Replay& kept = replays_[key] = std::move(replay);
+    if (kept.state == "STARTING") begin_replay(key);
+    if (kept.state == "RUNNING")
+      env_.loop.defer([this, key, from = position(std::max(kept.from, kept.last))] { continue_replay(key, from); });
+    if (kept.state == "CANCELLING") end_cancelled(key);
   });
 }
 
@@ -132,6 +132,44 @@ Json Events::describe_replay(const Replay& r) const {
   return Json(std::move(out));
 }
 
+// Source: EventBridge User Guide, "Archiving events": the rule's name and that it leaves replayed events out; its manager, target and
+// template as reported by users of AWS.
+Events::Rule Events::managed_rule(const Archive& a) const {
+  Json::Object pattern = Json::parse(a.pattern_text).value_or(Json(Json::Object{})).as_object();
+  pattern.set("replay-name", Json::array({Json::object({{"exists", false}})}));
+  Rule rule;
+  rule.name = std::string(kManagedPrefix) + a.name;
+  rule.region = a.region;
+  rule.bus = a.bus;
+  rule.pattern_text = Json(std::move(pattern)).dump();
+  rule.managed_by = kManager;
+  rule.created = a.created;
+  rule.targets = {Json::object(
+      {{"Id", rule.name},
+       {"Arn", fmt::format("arn:aws:events:{}:::", a.region)},
+       {"InputTransformer",
+        Json::object({{"InputPathsMap", Json(Json::Object{})},
+                      {"InputTemplate",
+                       fmt::format(R"({{"archive-arn": "arn:aws:events:{}:{}:archive/{}:{}", "event": <aws.events.event.json>, )"
+                                   R"("ingestion-time": <aws.events.event.ingestion-time>}})",
+                                   a.region, env_.account, a.name, digest_uuid(a.region + '/' + a.name + position(a.created)))}})}})};
+  return rule;
+}
+
+std::optional<Events::Rule> Events::managed_rule(const Bus& bus, const std::string& name) const {
+  if (!name.starts_with(kManagedPrefix)) return std::nullopt;
+  const auto found = archives_.find({bus.region, name.substr(kManagedPrefix.size())});
+  if (found == archives_.end() || found->second.bus != bus.name) return std::nullopt;
+  return managed_rule(found->second);
+}
+
+std::vector<Events::Rule> Events::managed_rules(const Bus& bus) const {
+  std::vector<Rule> out;
+  for (const auto& [key, archive] : archives_)
+    if (archive.region == bus.region && archive.bus == bus.name) out.push_back(managed_rule(archive));
+  return out;
+}
+
 void Events::register_archives() {
   on("CreateArchive", [this](const Call& c) { return create_archive(c); });
   on("UpdateArchive", [this](const Call& c) { return update_archive(c); });
@@ -142,6 +180,7 @@ void Events::register_archives() {
     return describe_archive(a->second);
   });
   on("ListArchives", [this](const Call& call) -> Reply {
+    if (const auto good = check_filters(call); !good) return std::unexpected(good.error());
     return list_named(call, archives_, "Archives", [&](const auto& item) -> std::optional<Json> {
       Json shown = describe_archive(item);
       const bool wanted = (!call.input.find("EventSourceArn") || shown["EventSourceArn"] == call.input["EventSourceArn"]) &&
@@ -164,6 +203,7 @@ void Events::register_archives() {
     return describe_replay(r->second);
   });
   on("ListReplays", [this](const Call& call) -> Reply {
+    if (const auto good = check_filters(call); !good) return std::unexpected(good.error());
     return list_named(call, replays_, "Replays", [&](const auto& item) -> std::optional<Json> {
       Json shown = describe_replay(item);
       const bool wanted = (!call.input.find("EventSourceArn") || shown["EventSourceArn"] == call.input["EventSourceArn"]) &&
@@ -171,27 +211,12 @@ void Events::register_archives() {
       return wanted ? std::optional(std::move(shown)) : std::nullopt;
     });
   });
-  on("CancelReplay", [this](const Call& call) -> Reply {
-    const auto r = replays_.find({call.region, std::string(call.input["ReplayName"].string_or())});
-    if (r == replays_.end()) return not_found(fmt::format("Replay {} does not exist.", call.input["ReplayName"].string_or()));
-    if (r->second.state != "STARTING" && r->second.state != "RUNNING")
-      return cloud::error("IllegalStatusException", fmt::format("Replay {} is not in a valid state for this operation.", r->second.name));
-    r->second.state = "CANCELLED";
-    r->second.ended = env_.loop.now();
-    store(r->second);
-    const Json shown = describe_replay(r->second);
-    return Json::object({{"ReplayArn", shown["ReplayArn"]}, {"State", "CANCELLING"}});
-  });
+  on("CancelReplay", [this](const Call& c) { return cancel_replay(c); });
 }
 
 Reply Events::create_archive(const Call& call) {
   const Json& in = call.input;
   const std::string name(in["ArchiveName"].string_or());
-  if (!is_archive_name(name, 48))
-    return bad_input(
-        fmt::format("1 validation error detected: Value '{}' at 'archiveName' failed to satisfy constraint: Member must satisfy regular "
-                    "expression pattern: [\\.\\-_A-Za-z0-9]+",
-                    name));
   if (archives_.contains({call.region, name}))
     return cloud::error("ResourceAlreadyExistsException", fmt::format("Archive {} already exists.", name));
   const auto source = Arn::parse(in["EventSourceArn"].string_or());
@@ -214,7 +239,6 @@ Reply Events::create_archive(const Call& call) {
     if (!pattern) return cloud::error("InvalidEventPatternException", "Event pattern is not valid. Reason: " + pattern.error().message);
     a.pattern = *std::move(pattern);
   }
-  if (a.retention_days < 0) return bad_input("Parameter RetentionDays is not valid.");
   store(a);
   const std::pair key(call.region, name);
   const Archive& kept = archives_[key] = std::move(a);
@@ -257,7 +281,7 @@ void Events::archive(Bus& bus, const Json& event) {
 }
 
 // Lets go of what is older than the archive keeps, once a day.
-void Events::expire(const std::pair<std::string, std::string>& key) {
+void Events::expire(const Key& key) {
   const auto found = archives_.find(key);
   if (found == archives_.end() || found->second.retention_days == 0) return;
   Archive& a = found->second;
@@ -275,20 +299,24 @@ void Events::expire(const std::pair<std::string, std::string>& key) {
 Reply Events::start_replay(const Call& call) {
   const Json& in = call.input;
   const std::string name(in["ReplayName"].string_or());
-  if (!is_archive_name(name, 64)) return bad_input("Parameter ReplayName is not valid.");
   if (replays_.contains({call.region, name}))
     return cloud::error("ResourceAlreadyExistsException", fmt::format("Replay {} already exists.", name));
-  const auto source = Arn::parse(in["EventSourceArn"].string_or());
-  const auto archive_name = source ? source->resource_id("archive") : std::nullopt;
-  const auto a = archives_.find({call.region, archive_name.value_or("")});
-  if (a == archives_.end())
-    return not_found(fmt::format("Archive {} does not exist.", archive_name.value_or(std::string(in["EventSourceArn"].string_or()))));
+  // What is found first, by recorded answers (2024): the bus, the archive, the times, and only then whether the two belong together.
   const auto destination = Arn::parse(in["Destination"]["Arn"].string_or());
-  if (!destination || destination->resource_id("event-bus").value_or("") != a->second.bus)
-    return bad_input("Parameter Destination.Arn is not valid. Reason: Cross event bus replay is not permitted.");
+  const auto bus_id = destination ? destination->resource_id("event-bus") : std::nullopt;
+  if (!bus_id) return bad_input("Parameter Destination.Arn is not valid. Reason: Must contain an event bus ARN.");
+  const auto bus = bus_in(destination->region, *bus_id);
+  if (!bus) return std::unexpected(bus.error());
+  const auto source = Arn::parse(in["EventSourceArn"].string_or());
+  const std::string archive_name = source ? source->resource_id("archive").value_or("") : "";
+  const auto a = archives_.find({call.region, archive_name});
+  if (a == archives_.end())
+    return bad_input(fmt::format("Parameter EventSourceArn is not valid. Reason: Archive {} does not exist.", archive_name));
   const auto from = parse_iso(in["EventStartTime"].string_or()), to = parse_iso(in["EventEndTime"].string_or());
   if (!from || !to || *to <= *from)
     return bad_input("Parameter EventEndTime is not valid. Reason: EventStartTime must be before EventEndTime.");
+  if ((*bus)->name != a->second.bus || (*bus)->region != a->second.region)
+    return bad_input("Parameter Destination.Arn is not valid. Reason: Cross event bus replay is not permitted.");
   const auto active = std::count_if(replays_.begin(), replays_.end(),
                                     [](const auto& r) { return r.second.state == "STARTING" || r.second.state == "RUNNING"; });
   if (active >= 10) return cloud::error("LimitExceededException", "The requested resource exceeds the maximum number allowed.");
@@ -307,12 +335,41 @@ Reply Events::start_replay(const Call& call) {
                                .ended = {},
                                .last = {}};
   store(r);
-  env_.loop.defer([this, key, begin = position(*from)] { continue_replay(key, begin); });
+  begin_replay(key);
   const Json shown = describe_replay(r);
   return Json::object({{"ReplayArn", shown["ReplayArn"]}, {"State", "STARTING"}, {"ReplayStartTime", shown["ReplayStartTime"]}});
 }
 
-void Events::continue_replay(const std::pair<std::string, std::string>& key, const std::string& from) {
+void Events::begin_replay(const Key& key) {
+  env_.loop.after(kReplayBegins, [this, key] {
+    if (const auto r = replays_.find(key); r != replays_.end()) continue_replay(key, position(r->second.from));
+  });
+}
+
+Reply Events::cancel_replay(const Call& call) {
+  const auto found = replays_.find({call.region, std::string(call.input["ReplayName"].string_or())});
+  if (found == replays_.end()) return not_found(fmt::format("Replay {} does not exist.", call.input["ReplayName"].string_or()));
+  Replay& r = found->second;
+  if (r.state != "STARTING" && r.state != "RUNNING")
+    return cloud::error("IllegalStatusException", fmt::format("Replay {} is not in a valid state for this operation.", r.name));
+  r.state = "CANCELLING";
+  store(r);
+  end_cancelled(found->first);
+  const Json shown = describe_replay(r);
+  return Json::object({{"ReplayArn", shown["ReplayArn"]}, {"State", shown["State"]}});
+}
+
+void Events::end_cancelled(const Key& key) {
+  env_.loop.after(kCancelTakes, [this, key] {
+    const auto found = replays_.find(key);
+    if (found == replays_.end()) return;
+    found->second.state = "CANCELLED";
+    found->second.ended = env_.loop.now();
+    store(found->second);
+  });
+}
+
+void Events::continue_replay(const Key& key, const std::string& from) {
   const auto found = replays_.find(key);
   if (found == replays_.end() || (found->second.state != "STARTING" && found->second.state != "RUNNING")) return;
   Replay& r = found->second;

@@ -14,17 +14,39 @@ namespace {
 std::unexpected<cloud::Error> bad_input(std::string message) { return cloud::error("ValidationException", std::move(message)); }
 std::unexpected<cloud::Error> not_found(std::string message) { return cloud::error("ResourceNotFoundException", std::move(message)); }
 
-bool is_plain_name(std::string_view name) {
-  return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' || c == '_';
-  });
+// AWS asks for the first token of an OAuth connection some seconds after it was made or changed.
+constexpr std::chrono::seconds kAuthorizationBegins(2);
+
+// A kind of connection and where its parameters stand.
+struct Kind {
+  std::string_view type;
+  const char* parameters;
+};
+constexpr Kind kBasic{"BASIC", "BasicAuthParameters"}, kApiKey{"API_KEY", "ApiKeyAuthParameters"},
+    kOAuth{"OAUTH_CLIENT_CREDENTIALS", "OAuthParameters"};
+
+const Kind& kind_of(const Json& connection) {
+  const std::string_view type = connection["AuthorizationType"].string_or();
+  return type == kOAuth.type ? kOAuth : type == kApiKey.type ? kApiKey : kBasic;
 }
-std::expected<void, cloud::Error> check_name(const std::string& name) {
-  if (is_plain_name(name)) return {};
-  return bad_input(
-      fmt::format("1 validation error detected: Value '{}' at 'name' failed to satisfy constraint: Member must satisfy regular "
-                  "expression pattern: [\\.\\-_A-Za-z0-9]+",
-                  name));
+
+// What the secret of a connection holds (recorded by AWS, 2024).
+std::string secret_text(const Json& connection) {
+  const Json& auth = connection["AuthParameters"];
+  const Kind& kind = kind_of(connection);
+  const Json& given = auth[kind.parameters];
+  Json::Object out;
+  if (kind.type == kBasic.type) out.set("username", given["Username"]).set("password", given["Password"]);
+  if (kind.type == kApiKey.type) out.set("api_key_name", given["ApiKeyName"]).set("api_key_value", given["ApiKeyValue"]);
+  if (kind.type == kOAuth.type) {
+    out.set("client_id", given["ClientParameters"]["ClientID"])
+        .set("client_secret", given["ClientParameters"]["ClientSecret"])
+        .set("authorization_endpoint", given["AuthorizationEndpoint"])
+        .set("http_method", given["HttpMethod"]);
+    if (const Json* http = given.find("OAuthHttpParameters")) out.set("oauth_http_parameters", *http);
+  }
+  if (const Json* http = auth.find("InvocationHttpParameters")) out.set("invocation_http_parameters", *http);
+  return Json(std::move(out)).dump();
 }
 
 // A connection as DescribeConnection shows it: without passwords, keys and secret values.
@@ -78,7 +100,9 @@ std::string form(const Json& object) {
 
 void Events::restore_destinations() {
   each_row("connections", [&](const std::string& key, const Json& row) {
-    connections_[{key.substr(0, key.find('/')), key.substr(key.find('/') + 1)}] = row;
+    const Key named(key.substr(0, key.find('/')), key.substr(key.find('/') + 1));
+    connections_[named] = row;
+    if (row["ConnectionState"].string_or() == "AUTHORIZING") authorize_later(named);
   });
   each_row("destinations", [&](const std::string& key, const Json& row) {
     destinations_[{key.substr(0, key.find('/')), key.substr(key.find('/') + 1)}] = row;
@@ -86,8 +110,9 @@ void Events::restore_destinations() {
 }
 
 void Events::register_destinations() {
-  on("CreateConnection", [this](const Call& c) { return put_connection(c, true); });
-  on("UpdateConnection", [this](const Call& c) { return put_connection(c, false); });
+  on_async("CreateConnection", [this](Call c) { return put_connection(std::move(c), true); });
+  on_async("UpdateConnection", [this](Call c) { return put_connection(std::move(c), false); });
+  on_async("DeleteConnection", [this](Call c) { return delete_connection(std::move(c)); });
   on("CreateApiDestination", [this](const Call& c) { return put_destination(c, true); });
   on("UpdateApiDestination", [this](const Call& c) { return put_destination(c, false); });
   on("DescribeConnection", [this](const Call& call) -> Reply {
@@ -103,29 +128,17 @@ void Events::register_destinations() {
       return without_secrets(c);
     });
   });
-  on("DeleteConnection", [this](const Call& call) -> Reply {
-    const auto found = connections_.find({call.region, std::string(call.input["Name"].string_or())});
-    if (found == connections_.end())
-      return not_found(fmt::format("Failed to delete the connection(s). Connection '{}' does not exist.", call.input["Name"].string_or()));
-    const Json gone = found->second;
-    drop("connections", call.region + '/' + found->first.second);
-    connections_.erase(found);
-    return Json::object({{"ConnectionArn", gone["ConnectionArn"]},
-                         {"ConnectionState", "DELETING"},
-                         {"CreationTime", gone["CreationTime"]},
-                         {"LastModifiedTime", gone["LastModifiedTime"]}});
-  });
   on("DescribeApiDestination", [this](const Call& call) -> Reply {
     const auto found = destinations_.find({call.region, std::string(call.input["Name"].string_or())});
     if (found == destinations_.end())
       return not_found(fmt::format("Failed to describe the api-destination(s). An api-destination '{}' does not exist.",
                                    call.input["Name"].string_or()));
-    return found->second;
+    return destination_json(found->second);
   });
   on("ListApiDestinations", [this](const Call& call) -> Reply {
     return list_named(call, destinations_, "ApiDestinations", [&](const Json& d) -> std::optional<Json> {
       if (call.input.find("ConnectionArn") && call.input["ConnectionArn"] != d["ConnectionArn"]) return std::nullopt;
-      return d;
+      return destination_json(d);
     });
   });
   on("DeleteApiDestination", [this](const Call& call) -> Reply {
@@ -140,48 +153,108 @@ void Events::register_destinations() {
   on_async("InvokeHttp", [this](Call c) { return invoke_http(std::move(c)); });
 }
 
-Reply Events::put_connection(const Call& call, bool fresh) {
+namespace {
+
+// What the operations on a connection answer with.
+Json connection_summary(const Json& connection, bool with_authorization) {
+  Json::Object out{{"ConnectionArn", connection["ConnectionArn"]},
+                   {"ConnectionState", connection["ConnectionState"]},
+                   {"CreationTime", connection["CreationTime"]},
+                   {"LastModifiedTime", connection["LastModifiedTime"]}};
+  out.set_if(with_authorization, "LastAuthorizedTime", connection["LastAuthorizedTime"]);
+  return Json(std::move(out));
+}
+
+}  // namespace
+
+Task<Reply> Events::put_connection(Call call, bool fresh) {
   const Json& in = call.input;
   const std::string name(in["Name"].string_or());
-  if (const auto good = check_name(name); !good) return std::unexpected(good.error());
-  const auto known = connections_.find({call.region, name});
-  if (fresh && known != connections_.end())
-    return cloud::error("ResourceAlreadyExistsException", fmt::format("Connection {} already exists.", name));
+  const Key key(call.region, name);
+  const auto taken = [&] { return cloud::error("ResourceAlreadyExistsException", fmt::format("Connection {} already exists.", name)); };
+  const auto known = connections_.find(key);
+  if (fresh && known != connections_.end()) co_return taken();
   if (!fresh && known == connections_.end())
-    return not_found(fmt::format("Failed to describe the connection(s). Connection '{}' does not exist.", name));
+    co_return not_found(fmt::format("Failed to describe the connection(s). Connection '{}' does not exist.", name));
   Json::Object c = fresh ? Json::Object{} : known->second.as_object();
   for (const char* field : {"Description", "AuthorizationType", "AuthParameters"})
     if (const Json* value = in.find(field)) c.set(field, *value);
-  const Json* type = c.find("AuthorizationType");
-  const Json* auth = c.find("AuthParameters");
-  static constexpr std::pair<std::string_view, const char*> kTypes[] = {
-      {"BASIC", "BasicAuthParameters"}, {"API_KEY", "ApiKeyAuthParameters"}, {"OAUTH_CLIENT_CREDENTIALS", "OAuthParameters"}};
-  const auto* kind =
-      std::find_if(std::begin(kTypes), std::end(kTypes), [&](const auto& t) { return type && t.first == type->string_or(); });
-  if (kind == std::end(kTypes)) return bad_input("AuthorizationType must be BASIC, API_KEY or OAUTH_CLIENT_CREDENTIALS.");
-  if (!auth || !auth->find(kind->second))
-    return bad_input(fmt::format("AuthParameters.{} is required for authorization type {}.", kind->second, kind->first));
+  const Kind& kind = kind_of(Json(c));
+  if (!c.find("AuthParameters") || !c.find("AuthParameters")->find(kind.parameters))
+    co_return bad_input(fmt::format("AuthParameters.{} is required for authorization type {}.", kind.parameters, kind.type));
   if (fresh)
     c.set("Name", name)
         .set("ConnectionArn",
              fmt::format("arn:aws:events:{}:{}:connection/{}/{}", call.region, env_.account, name, env_.loop.entropy().uuid()))
         .set("CreationTime", iso_millis(env_.loop.now()));
-  c.set("ConnectionState", "AUTHORIZED")
+  c.set("ConnectionState", kind.type == kOAuth.type ? "AUTHORIZING" : "AUTHORIZED")
       .set("LastModifiedTime", iso_millis(env_.loop.now()))
       .set("LastAuthorizedTime", iso_millis(env_.loop.now()));
-  const Json kept(std::move(c));
-  connections_[{call.region, name}] = kept;
-  save("connections", call.region + '/' + name, kept);
-  return Json::object({{"ConnectionArn", kept["ConnectionArn"]},
-                       {"ConnectionState", "AUTHORIZED"},
-                       {"CreationTime", kept["CreationTime"]},
-                       {"LastModifiedTime", kept["LastModifiedTime"]}});
+  const Reply secret = co_await keep_secret(call.region, Json(c));
+  if (!secret) co_return secret;
+  if (fresh && connections_.contains(key)) co_return taken();  // in the meantime
+  c.set("SecretArn", (*secret)["ARN"]);
+  const Json& kept = connections_[key] = Json(std::move(c));
+  save("connections", key.first + '/' + key.second, kept);
+  if (kind.type == kOAuth.type) authorize_later(key);
+  co_return connection_summary(kept, !fresh);
+}
+
+// A connection keeps what it must not show in a secret of its own, in the same region.
+Task<Reply> Events::keep_secret(std::string region, Json connection) {
+  const Json* known = connection.find("SecretArn");
+  const std::string name = fmt::format("events!connection/{}/{}", connection["Name"].string_or(), env_.loop.entropy().uuid());
+  Call call{"secretsmanager", region, known ? "UpdateSecret" : "CreateSecret",
+            Json::object({{known ? "SecretId" : "Name", known ? *known : Json(name)},
+                          {"ClientRequestToken", env_.loop.entropy().uuid()},
+                          {"SecretString", secret_text(connection)}})};
+  co_return co_await env_.cloud->call(std::move(call));
+}
+
+Task<Reply> Events::delete_connection(Call call) {
+  const Key key(call.region, std::string(call.input["Name"].string_or()));
+  const auto found = connections_.find(key);
+  if (found == connections_.end())
+    co_return not_found(fmt::format("Failed to delete the connection(s). Connection '{}' does not exist.", key.second));
+  Json::Object gone = found->second.as_object();
+  connections_.erase(found);
+  drop("connections", key.first + '/' + key.second);
+  if (const Json* secret = gone.find("SecretArn"))  // somebody may have deleted it
+    co_await env_.cloud->call(
+        Call{"secretsmanager", call.region, "DeleteSecret", Json::object({{"SecretId", *secret}, {"ForceDeleteWithoutRecovery", true}})});
+  gone.set("ConnectionState", "DELETING");
+  co_return connection_summary(Json(std::move(gone)), true);
+}
+
+void Events::authorize_later(const Key& key) {
+  env_.loop.after(kAuthorizationBegins, [this, key] {
+    const auto found = connections_.find(key);
+    if (found == connections_.end() || found->second["ConnectionState"].string_or() != "AUTHORIZING") return;
+    env_.loop.spawn(
+        token_for(found->second["AuthParameters"]["OAuthParameters"]),
+        [this, key, asked = found->second](const std::expected<std::string, cloud::Error>& token) {
+          const auto now = connections_.find(key);
+          if (now == connections_.end() || now->second != asked) return;  // deleted or changed
+          Json::Object c = asked.as_object();
+          c.set("ConnectionState", token ? "AUTHORIZED" : "DEAUTHORIZED").set("LastAuthorizedTime", iso_millis(env_.loop.now()));
+          c.set_if(!token, "StateReason", token ? "" : token.error().message);
+          now->second = Json(std::move(c));
+          save("connections", key.first + '/' + key.second, now->second);
+        });
+  });
+}
+
+Json Events::destination_json(const Json& destination) const {
+  const Json* connection = connection_by_arn(std::string(destination["ConnectionArn"].string_or()));
+  const bool authorized = connection && (*connection)["ConnectionState"].string_or() == "AUTHORIZED";
+  Json::Object out = destination.as_object();
+  out.set("ApiDestinationState", authorized ? "ACTIVE" : "INACTIVE");
+  return Json(std::move(out));
 }
 
 Reply Events::put_destination(const Call& call, bool fresh) {
   const Json& in = call.input;
   const std::string name(in["Name"].string_or());
-  if (const auto good = check_name(name); !good) return std::unexpected(good.error());
   const auto known = destinations_.find({call.region, name});
   if (fresh && known != destinations_.end())
     return cloud::error("ResourceAlreadyExistsException", fmt::format("An api-destination '{}' already exists.", name));
@@ -200,12 +273,12 @@ Reply Events::put_destination(const Call& call, bool fresh) {
              fmt::format("arn:aws:events:{}:{}:api-destination/{}/{}", call.region, env_.account, name, env_.loop.entropy().uuid()))
         .set("CreationTime", iso_millis(env_.loop.now()));
   if (!d.find("InvocationRateLimitPerSecond")) d.set("InvocationRateLimitPerSecond", 300);
-  d.set("ApiDestinationState", "ACTIVE").set("LastModifiedTime", iso_millis(env_.loop.now()));
+  d.set("LastModifiedTime", iso_millis(env_.loop.now()));
   const Json kept(std::move(d));
   destinations_[{call.region, name}] = kept;
   save("destinations", call.region + '/' + name, kept);
   return Json::object({{"ApiDestinationArn", kept["ApiDestinationArn"]},
-                       {"ApiDestinationState", "ACTIVE"},
+                       {"ApiDestinationState", destination_json(kept)["ApiDestinationState"]},
                        {"CreationTime", kept["CreationTime"]},
                        {"LastModifiedTime", kept["LastModifiedTime"]}});
 }
@@ -219,6 +292,20 @@ const Json* Events::destination_by_arn(const std::string& arn) const {
   for (const auto& [key, d] : destinations_)
     if (d["ApiDestinationArn"].string_or() == arn) return &d;
   return nullptr;
+}
+
+Task<std::expected<std::string, cloud::Error>> Events::token_for(Json oauth) {
+  wire::HttpRequest ask;
+  ask.method = oauth["HttpMethod"].string_or("POST");
+  ask.headers.add("Content-Type", "application/x-www-form-urlencoded");
+  ask.body = form(Json::object({{"grant_type", "client_credentials"},
+                                {"client_id", oauth["ClientParameters"]["ClientID"]},
+                                {"client_secret", oauth["ClientParameters"]["ClientSecret"]}}));
+  const auto granted = co_await outbound_.http(std::string(oauth["AuthorizationEndpoint"].string_or()), std::move(ask));
+  const auto token = granted ? Json::parse(granted->body) : Result<Json>(invalid(""));
+  if (!token || !token->find("access_token"))
+    co_return cloud::error("ConnectionAuthorizationException", "The authorization endpoint gave no access token.", 400);
+  co_return std::string((*token)["access_token"].string_or());
 }
 
 Task<Reply> Events::send_http(Json connection, std::string method, std::string url, Json headers, Json query, Json body,
@@ -247,18 +334,9 @@ Task<Reply> Events::send_http(Json connection, std::string method, std::string u
     request.headers.add(std::string(auth["ApiKeyAuthParameters"]["ApiKeyName"].string_or()),
                         std::string(auth["ApiKeyAuthParameters"]["ApiKeyValue"].string_or()));
   } else if (auth.find("OAuthParameters")) {  // a token for this call
-    const Json& oauth = auth["OAuthParameters"];
-    wire::HttpRequest ask;
-    ask.method = oauth["HttpMethod"].string_or("POST");
-    ask.headers.add("Content-Type", "application/x-www-form-urlencoded");
-    ask.body = form(Json::object({{"grant_type", "client_credentials"},
-                                  {"client_id", oauth["ClientParameters"]["ClientID"]},
-                                  {"client_secret", oauth["ClientParameters"]["ClientSecret"]}}));
-    const auto granted = co_await outbound_.http(std::string(oauth["AuthorizationEndpoint"].string_or()), std::move(ask));
-    const auto token = granted ? Json::parse(granted->body) : Result<Json>(invalid(""));
-    if (!token || !token->find("access_token"))
-      co_return cloud::error("ConnectionAuthorizationException", "The authorization endpoint gave no access token.", 400);
-    request.headers.add("Authorization", fmt::format("Bearer {}", (*token)["access_token"].string_or()));
+    const auto token = co_await token_for(auth["OAuthParameters"]);
+    if (!token) co_return std::unexpected(token.error());
+    request.headers.add("Authorization", "Bearer " + *token);
   }
   if (!body.is_null()) {
     const bool as_form = encoding == "URL_ENCODED";

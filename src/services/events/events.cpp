@@ -1,12 +1,17 @@
 #include "services/events/events.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
+
+#include <array>
 
 #include "base/arn.hpp"
 #include "base/text.hpp"
 #include "events/transform.hpp"
 #include "services/delivery.hpp"
+#include "services/events/constraints.hpp"
+#include "services/events/listing.hpp"
 
 namespace snapward::services::events {
 
@@ -15,30 +20,26 @@ namespace {
 using snapward::events::Pattern;
 using snapward::events::Schedule;
 
-constexpr std::size_t kMaxEntries = 10;            // of one PutEvents
-constexpr std::size_t kMaxEntryBytes = 1'048'576;  // since 2026-01; 256 KB before
-constexpr std::size_t kMaxTargets = 5;             // of a rule
+constexpr std::size_t kMaxEntries = 10;              // of one PutEvents
+constexpr std::size_t kMaxRequestBytes = 1'048'576;  // of all its entries; since 2026-01, 256 KB before (AWS Compute Blog)
+constexpr std::size_t kMaxTargets = 5;               // of a rule
 
 std::string row_key(const std::string& region, const std::string& bus, const std::string& rule) { return region + '/' + bus + '/' + rule; }
 
-bool is_name(std::string_view name, std::size_t longest) {
-  return !name.empty() && name.size() <= longest && std::all_of(name.begin(), name.end(), [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' || c == '_';
-  });
-}
-
 std::unexpected<cloud::Error> not_found(std::string message) { return cloud::error("ResourceNotFoundException", std::move(message)); }
 std::unexpected<cloud::Error> bad_input(std::string message) { return cloud::error("ValidationException", std::move(message)); }
-
-// "name" of a bus named by name or ARN.
-std::string bus_name(std::string_view given) {
-  if (given.empty()) return "default";
-  if (!given.starts_with("arn:")) return std::string(given);
-  const auto arn = Arn::parse(given);
-  return arn ? arn->resource_id("event-bus").value_or("") : "";
+// The documentation describes the exception and does not say its text.
+std::unexpected<cloud::Error> managed(std::string_view rule) {
+  return cloud::error("ManagedRuleException", fmt::format("Rule {} is managed by an AWS service.", rule));
 }
 
 }  // namespace
+
+std::string digest_uuid(std::string_view text) {
+  const std::string digest = hex_encode(sha256(text));
+  return fmt::format("{}-{}-{}-{}-{}", digest.substr(0, 8), digest.substr(8, 4), digest.substr(12, 4), digest.substr(16, 4),
+                     digest.substr(20, 12));
+}
 
 Json Events::Rule::to_row() const {
   return Json::object({{"name", name},
@@ -67,10 +68,6 @@ Json Events::Delivery::to_row() const {
 }
 
 Events::Events(Environment& env, Outbound& outbound) : Service("events", env), outbound_(outbound) {
-  on("CreateEventBus", [this](const Call& c) { return create_event_bus(c); });
-  on("DeleteEventBus", [this](const Call& c) { return delete_event_bus(c); });
-  on("DescribeEventBus", [this](const Call& c) { return describe_event_bus(c); });
-  on("ListEventBuses", [this](const Call& c) { return list_event_buses(c); });
   on("PutRule", [this](const Call& c) { return put_rule(c); });
   on("DeleteRule", [this](const Call& c) { return delete_rule(c); });
   on("DescribeRule", [this](const Call& c) { return describe_rule(c); });
@@ -91,13 +88,14 @@ Events::Events(Environment& env, Outbound& outbound) : Service("events", env), o
     return Json(Json::Object{});
   });
   on("TestEventPattern", [](const Call& c) { return test_pattern(c); });
-  on("TagResource", [this](const Call& c) { return tag(c); });
-  on("UntagResource", [this](const Call& c) { return untag(c); });
-  on("ListTagsForResource", [this](const Call& c) { return list_tags(c); });
-  on("PutPermission", [this](const Call& c) { return put_permission(c); });
-  on("RemovePermission", [this](const Call& c) { return remove_permission(c); });
+  register_buses();
   register_archives();
   register_destinations();
+}
+
+Task<Reply> Events::handle(Call call) {
+  if (auto breach = breach_of_constraints(call)) co_return std::unexpected(*std::move(breach));
+  co_return co_await Service::handle(std::move(call));
 }
 
 Json Events::resource_policy(const std::string& arn) const {
@@ -107,15 +105,7 @@ Json Events::resource_policy(const std::string& arn) const {
 }
 
 void Events::restore() {
-  each_row("buses", [&](const std::string&, const Json& r) {
-    Bus bus{.name = std::string(r["name"].string_or()),
-            .region = std::string(r["region"].string_or()),
-            .created = Instant(Duration(r["created"].integer_or(0))),
-            .description = std::string(r["description"].string_or()),
-            .policy = r["policy"],
-            .rules = {}};
-    buses_[{bus.region, bus.name}] = std::move(bus);
-  });
+  restore_buses();
   each_row("rules", [&](const std::string&, const Json& r) {
     Rule rule;
     rule.name = r["name"].string_or();
@@ -155,163 +145,38 @@ void Events::restore() {
   });
 }
 
-// ── Buses ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Rules ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-Events::Bus& Events::default_bus(const std::string& region) {
-  auto [bus, fresh] = buses_.try_emplace({region, "default"});
-  if (fresh) {
-    bus->second.name = "default";
-    bus->second.region = region;
-  }
-  return bus->second;
-}
-
-std::expected<Events::Bus*, cloud::Error> Events::find_bus(const Call& call, std::string_view given) {
-  const std::string name = bus_name(given);
-  if (name == "default") return &default_bus(call.region);
-  const auto found = buses_.find({call.region, name});
-  if (found == buses_.end()) return not_found(fmt::format("Event bus {} does not exist.", name));
-  return &found->second;
-}
-
-std::string Events::bus_arn(const Bus& bus) const {
-  return fmt::format("arn:aws:events:{}:{}:event-bus/{}", bus.region, env_.account, bus.name);
-}
 std::string Events::rule_arn(const Rule& rule) const {
   return fmt::format("arn:aws:events:{}:{}:rule/{}{}", rule.region, env_.account, rule.bus == "default" ? "" : rule.bus + '/', rule.name);
 }
 
-Reply Events::create_event_bus(const Call& call) {
-  const std::string name(call.input["Name"].string_or());
-  if (!is_name(name, 256) || name == "default") return bad_input(fmt::format("Event bus name '{}' is not valid.", name));
-  if (buses_.contains({call.region, name}))
-    return cloud::error("ResourceAlreadyExistsException", fmt::format("Event bus {} already exists.", name));
-  Bus bus{.name = name,
-          .region = call.region,
-          .created = env_.loop.now(),
-          .description = std::string(call.input["Description"].string_or()),
-          .rules = {}};
-  Bus& kept = buses_[{call.region, name}] = std::move(bus);
-  store(kept);
-  return Json::object({{"EventBusArn", bus_arn(kept)}});
+namespace {
+
+std::string rule_name(const Call& call) {
+  const Json* name = call.input.find("Name");
+  return std::string((name ? *name : call.input["Rule"]).string_or());
 }
 
-void Events::store(const Bus& bus) {
-  save("buses", bus.region + '/' + bus.name,
-       Json::object({{"name", bus.name},
-                     {"region", bus.region},
-                     {"created", bus.created.time_since_epoch().count()},
-                     {"description", bus.description},
-                     {"policy", bus.policy}}));
-}
-
-// Statements of who may put events; kept and shown, not enforced (docs/services.md).
-Reply Events::put_permission(const Call& call) {
-  const Json& in = call.input;
-  const auto bus = find_bus(call, in["EventBusName"].string_or());
-  if (!bus) return std::unexpected(bus.error());
-  if (const Json* text = in.find("Policy")) {
-    auto policy = Json::parse(text->string_or());
-    if (!policy || !policy->is_object() || !policy->find("Statement"))
-      return cloud::error("ValidationException", "Policy is not valid. Reason: it must be a JSON object with Statement.");
-    if (text->string_or().size() > 10'240) return cloud::error("PolicyLengthExceededException", "The event bus policy is too long.");
-    (*bus)->policy = *std::move(policy);
-    store(**bus);
-    return Json(Json::Object{});
-  }
-  const std::string_view action = in["Action"].string_or(), principal = in["Principal"].string_or(), id = in["StatementId"].string_or();
-  if (action != "events:PutEvents") return bad_input(fmt::format("Provided value in parameter 'action' is not supported: {}", action));
-  const bool account = principal.size() == 12 && principal.find_first_not_of("0123456789") == std::string_view::npos;
-  if (principal != "*" && !account) return bad_input(fmt::format("Provided value in parameter 'principal' is not valid: {}", principal));
-  if (!is_name(id, 64)) return bad_input("StatementId is required and at most 64 letters, digits, '-' or '_'.");
-  Json::Object statement{
-      {"Sid", id},
-      {"Effect", "Allow"},
-      {"Principal", principal == "*" ? Json("*") : Json::object({{"AWS", fmt::format("arn:aws:iam::{}:root", principal)}})},
-      {"Action", action},
-      {"Resource", bus_arn(**bus)}};
-  if (const Json* c = in.find("Condition"))
-    statement.set(
-        "Condition",
-        Json::object({{std::string((*c)["Type"].string_or()), Json::object({{std::string((*c)["Key"].string_or()), (*c)["Value"]}})}}));
-  Json::Array statements;
-  for (const Json& known : (*bus)->policy["Statement"].items())
-    if (known["Sid"].string_or() != id) statements.push_back(known);
-  statements.emplace_back(std::move(statement));
-  (*bus)->policy = Json::object({{"Version", "2012-10-17"}, {"Statement", std::move(statements)}});
-  store(**bus);
-  return Json(Json::Object{});
-}
-
-Reply Events::remove_permission(const Call& call) {
-  const auto bus = find_bus(call, call.input["EventBusName"].string_or());
-  if (!bus) return std::unexpected(bus.error());
-  if (call.input["RemoveAllPermissions"].bool_or(false)) {
-    (*bus)->policy = Json();
-    store(**bus);
-    return Json(Json::Object{});
-  }
-  if ((*bus)->policy.is_null()) return not_found("EventBus does not have a policy.");
-  const std::string_view id = call.input["StatementId"].string_or();
-  Json::Array statements;
-  for (const Json& known : (*bus)->policy["Statement"].items())
-    if (known["Sid"].string_or() != id) statements.push_back(known);
-  if (statements.size() == (*bus)->policy["Statement"].items().size()) return not_found("Statement with the provided id does not exist.");
-  (*bus)->policy = statements.empty() ? Json() : Json::object({{"Version", "2012-10-17"}, {"Statement", std::move(statements)}});
-  store(**bus);
-  return Json(Json::Object{});
-}
-
-Reply Events::delete_event_bus(const Call& call) {
-  const std::string name = bus_name(call.input["Name"].string_or());
-  if (name == "default") return bad_input("Cannot delete event bus default.");
-  const auto found = buses_.find({call.region, name});
-  if (found == buses_.end()) return Json(Json::Object{});
-  if (!found->second.rules.empty()) return bad_input("Cannot delete event bus while it has rules.");
-  buses_.erase(found);
-  drop("buses", call.region + '/' + name);
-  return Json(Json::Object{});
-}
-
-Reply Events::describe_event_bus(const Call& call) {
-  const auto bus = find_bus(call, call.input["Name"].string_or());
-  if (!bus) return std::unexpected(bus.error());
-  Json::Object out{{"Name", (*bus)->name}, {"Arn", bus_arn(**bus)}};
-  if (!(*bus)->policy.is_null()) out.set("Policy", (*bus)->policy.dump());
-  return Json(std::move(out));
-}
-
-Reply Events::list_event_buses(const Call& call) {
-  default_bus(call.region);
-  Json::Array out;
-  for (const auto& [key, bus] : buses_)
-    if (key.first == call.region && key.second.starts_with(call.input["NamePrefix"].string_or()))
-      out.push_back(Json::object({{"Name", bus.name}, {"Arn", bus_arn(bus)}}));
-  return Json::object({{"EventBuses", std::move(out)}});
-}
-
-// ── Rules ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+}  // namespace
 
 std::expected<Events::Rule*, cloud::Error> Events::find_rule(const Call& call) {
   const auto bus = find_bus(call, call.input["EventBusName"].string_or());
   if (!bus) return std::unexpected(bus.error());
-  const Json* name = call.input.find("Name");
-  if (!name) name = call.input.find("Rule");
-  const auto rule = (*bus)->rules.find(name ? name->string_or() : "");
-  if (rule == (*bus)->rules.end())
-    return not_found(fmt::format("Rule {} does not exist on EventBus {}.", name ? name->string_or() : "", (*bus)->name));
-  return &rule->second;
+  const std::string name = rule_name(call);
+  const auto rule = (*bus)->rules.find(name);
+  if (rule != (*bus)->rules.end()) return &rule->second;
+  if (managed_rule(**bus, name)) return managed(name);
+  return not_found(fmt::format("Rule {} does not exist on EventBus {}.", name, (*bus)->name));
 }
 
-Events::Rule* Events::rule_by_arn(const std::string& text) {
-  const auto arn = Arn::parse(text);
-  const auto id = arn ? arn->resource_id("rule") : std::nullopt;
-  if (!id) return nullptr;
-  const std::size_t slash = id->find('/');
-  const auto bus = buses_.find({arn->region, slash == std::string::npos ? "default" : id->substr(0, slash)});
-  if (bus == buses_.end()) return nullptr;
-  const auto rule = bus->second.rules.find(slash == std::string::npos ? *id : id->substr(slash + 1));
-  return rule == bus->second.rules.end() ? nullptr : &rule->second;
+std::expected<Events::Rule, cloud::Error> Events::find_shown_rule(const Call& call) {
+  const auto bus = find_bus(call, call.input["EventBusName"].string_or());
+  if (bus)
+    if (auto managed = managed_rule(**bus, rule_name(call))) return *std::move(managed);
+  const auto rule = find_rule(call);
+  if (!rule) return std::unexpected(rule.error());
+  return **rule;
 }
 
 void Events::store(const Rule& rule) { save("rules", row_key(rule.region, rule.bus, rule.name), rule.to_row()); }
@@ -320,27 +185,23 @@ Json Events::rule_json(const Rule& rule) const {
   Json::Object out{{"Name", rule.name}, {"Arn", rule_arn(rule)}, {"State", rule.state}, {"EventBusName", rule.bus}};
   out.set_if(!rule.pattern_text.empty(), "EventPattern", rule.pattern_text)
       .set_if(!rule.schedule_text.empty(), "ScheduleExpression", rule.schedule_text);
-  out.set_if(!rule.description.empty(), "Description", rule.description).set_if(!rule.role_arn.empty(), "RoleArn", rule.role_arn);
+  out.set_if(!rule.description.empty(), "Description", rule.description)
+      .set_if(!rule.role_arn.empty(), "RoleArn", rule.role_arn)
+      .set_if(!rule.managed_by.empty(), "ManagedBy", rule.managed_by);
   return out;
 }
 
 Reply Events::put_rule(const Call& call) {
   const Json& in = call.input;
   const std::string name(in["Name"].string_or());
-  if (!is_name(name, 64))
-    return bad_input(
-        fmt::format("1 validation error detected: Value '{}' at 'name' failed to satisfy constraint: Member must satisfy regular "
-                    "expression pattern: [\\.\\-_A-Za-z0-9]+",
-                    name));
   const auto bus = find_bus(call, in["EventBusName"].string_or());
   if (!bus) return std::unexpected(bus.error());
   const std::string pattern_text(in["EventPattern"].string_or()), schedule_text(in["ScheduleExpression"].string_or());
   if (pattern_text.empty() && schedule_text.empty()) return bad_input("Parameter(s) EventPattern or ScheduleExpression must be specified.");
   if (!schedule_text.empty() && (*bus)->name != "default")
     return bad_input("ScheduleExpression is supported only on the default event bus.");
+  if (managed_rule(**bus, name)) return managed(name);
   const std::string state(in["State"].string_or("ENABLED"));
-  if (state != "ENABLED" && state != "DISABLED" && state != "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS")
-    return bad_input(fmt::format("Value '{}' at 'state' is not a rule state.", state));
   std::optional<Pattern> pattern;
   std::optional<Schedule> schedule;
   if (!pattern_text.empty()) {
@@ -376,7 +237,9 @@ Reply Events::put_rule(const Call& call) {
 
 Reply Events::delete_rule(const Call& call) {
   const auto rule = find_rule(call);
-  if (!rule) return rule.error().message.starts_with("Rule") ? Reply(Json(Json::Object{})) : std::unexpected(rule.error());
+  // To delete what is not there is no mistake.
+  if (!rule && rule.error().message.starts_with("Rule") && rule.error().code == "ResourceNotFoundException") return Json(Json::Object{});
+  if (!rule) return std::unexpected(rule.error());
   if (!(*rule)->targets.empty()) return bad_input("Rule can't be deleted since it has targets.");
   if ((*rule)->timer) env_.loop.cancel(*(*rule)->timer);
   drop("rules", row_key((*rule)->region, (*rule)->bus, (*rule)->name));
@@ -387,26 +250,31 @@ Reply Events::delete_rule(const Call& call) {
 }
 
 Reply Events::describe_rule(const Call& call) {
-  const auto rule = find_rule(call);
+  const auto rule = find_shown_rule(call);
   if (!rule) return std::unexpected(rule.error());
-  Json::Object out = rule_json(**rule).as_object();
+  Json::Object out = rule_json(*rule).as_object();
   out.set("CreatedBy", env_.account);
   return Json(std::move(out));
+}
+
+std::vector<const Events::Rule*> Events::rules_of(const Bus& bus, const std::string& from, const std::vector<Rule>& managed) {
+  std::vector<const Rule*> out;
+  for (auto rule = bus.rules.lower_bound(from); rule != bus.rules.end(); ++rule) out.push_back(&rule->second);
+  for (const Rule& rule : managed)
+    if (rule.name >= from) out.push_back(&rule);
+  std::ranges::sort(out, {}, &Rule::name);
+  return out;
 }
 
 Reply Events::list_rules(const Call& call) {
   const auto bus = find_bus(call, call.input["EventBusName"].string_or());
   if (!bus) return std::unexpected(bus.error());
-  const auto from = page_position(call.input["NextToken"].string_or());
-  if (call.input.find("NextToken") && !from) return bad_input("Parameter NextToken is not valid.");
-  const auto limit = static_cast<std::size_t>(std::clamp<std::int64_t>(call.input["Limit"].integer_or(100), 1, 100));
-  Json::Array out;
-  for (auto rule = (*bus)->rules.lower_bound(from.value_or("")); rule != (*bus)->rules.end(); ++rule) {
-    if (!rule->first.starts_with(call.input["NamePrefix"].string_or())) continue;
-    if (out.size() == limit) return Json::object({{"Rules", std::move(out)}, {"NextToken", page_token(rule->first)}});
-    out.push_back(rule_json(rule->second));
-  }
-  return Json::object({{"Rules", std::move(out)}});
+  auto page = Page::of(call);
+  if (!page) return std::unexpected(page.error());
+  const std::vector<Rule> managed = managed_rules(**bus);
+  for (const Rule* rule : rules_of(**bus, page->from(), managed))
+    if (rule->name.starts_with(call.input["NamePrefix"].string_or()) && !page->add(rule->name, rule_json(*rule))) break;
+  return (*std::move(page)).answer("Rules");
 }
 
 Reply Events::set_rule_state(const Call& call, const char* state) {
@@ -456,99 +324,119 @@ Reply Events::remove_targets(const Call& call) {
 }
 
 Reply Events::list_targets(const Call& call) {
-  const auto rule = find_rule(call);
+  const auto rule = find_shown_rule(call);
   if (!rule) return std::unexpected(rule.error());
-  return Json::object({{"Targets", Json::Array((*rule)->targets)}});
+  auto page = Page::of(call);
+  if (!page) return std::unexpected(page.error());
+  for (std::size_t i = 0; i < rule->targets.size(); ++i)
+    if (const std::string position = fmt::format("{:04}", i); position >= page->from() && !page->add(position, rule->targets[i])) break;
+  return (*std::move(page)).answer("Targets");
 }
 
 Reply Events::rule_names_by_target(const Call& call) {
   const auto bus = find_bus(call, call.input["EventBusName"].string_or());
   if (!bus) return std::unexpected(bus.error());
-  Json::Array out;
-  for (const auto& [name, rule] : (*bus)->rules)
-    if (std::any_of(rule.targets.begin(), rule.targets.end(), [&](const Json& t) { return t["Arn"] == call.input["TargetArn"]; }))
-      out.push_back(Json(name));
-  return Json::object({{"RuleNames", std::move(out)}});
-}
-
-Reply Events::tag(const Call& call) {
-  Rule* rule = rule_by_arn(std::string(call.input["ResourceARN"].string_or()));
-  if (!rule) return not_found("Rule does not exist.");
-  rule->tags = merge_tags(rule->tags, call.input["Tags"]);
-  store(*rule);
-  return Json(Json::Object{});
-}
-Reply Events::untag(const Call& call) {
-  Rule* rule = rule_by_arn(std::string(call.input["ResourceARN"].string_or()));
-  if (!rule) return not_found("Rule does not exist.");
-  rule->tags = remove_tags(rule->tags, call.input["TagKeys"]);
-  store(*rule);
-  return Json(Json::Object{});
-}
-Reply Events::list_tags(const Call& call) {
-  const Rule* rule = rule_by_arn(std::string(call.input["ResourceARN"].string_or()));
-  if (!rule) return not_found("Rule does not exist.");
-  return Json::object({{"Tags", rule->tags}});
+  auto page = Page::of(call);
+  if (!page) return std::unexpected(page.error());
+  const auto wanted = [&](const Json& target) { return target["Arn"] == call.input["TargetArn"]; };
+  const std::vector<Rule> managed = managed_rules(**bus);
+  for (const Rule* rule : rules_of(**bus, page->from(), managed))
+    if (std::ranges::any_of(rule->targets, wanted) && !page->add(rule->name, Json(rule->name))) break;
+  return (*std::move(page)).answer("RuleNames");
 }
 
 // ── Events ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+// An event needs no resources here, against the documentation (recorded by AWS, 2024).
 Reply Events::test_pattern(const Call& call) {
   const auto pattern = Pattern::parse(call.input["EventPattern"].string_or());
   if (!pattern) return cloud::error("InvalidEventPatternException", "Event pattern is not valid. Reason: " + pattern.error().message);
   const auto event = Json::parse(call.input["Event"].string_or());
-  if (!event || !event->is_object()) return bad_input("Parameter Event is not valid. Reason: the event must be a JSON object.");
-  for (const char* field : {"id", "account", "source", "time", "region", "resources", "detail-type"})
-    if (!event->find(field)) return bad_input(fmt::format("Parameter Event is not valid. Reason: the field '{}' is missing.", field));
+  const auto has = [&](const char* field) { return event->find(field) != nullptr; };
+  if (!event || !std::ranges::all_of(std::array{"id", "account", "source", "time", "region", "detail-type"}, has))
+    return bad_input("Parameter Event is not valid.");
   return Json::object({{"Result", pattern->matches(*event)}});
 }
 
+namespace {
+
+// As AWS counts (User Guide, "Calculating PutEvents event entry size").
+std::size_t size_of(const Json& entry) {
+  std::size_t size = entry.find("Time") ? 14 : 0;
+  for (const char* field : {"Source", "DetailType", "Detail"}) size += entry[field].string_or().size();
+  for (const Json& r : entry["Resources"].items()) size += r.string_or().size();
+  return size;
+}
+
+// An entry as AWS writes it into its refusal of too many (recorded, 2024).
+std::string shown_entry(const Json& entry) {
+  const auto text = [&](const char* field) { return entry[field].is_null() ? "null" : entry[field].plain(); };
+  std::vector<std::string> resources;
+  for (const Json& r : entry["Resources"].items()) resources.emplace_back(r.string_or());
+  return fmt::format(
+      "PutEventsRequestEntry(time={}, source={}, resources={}, detailType={}, detail={}, eventBusName={}, traceHeader={}, "
+      "kmsKeyIdentifier=null, internalMetadata=null)",
+      text("Time"), text("Source"), entry.find("Resources") ? fmt::format("[{}]", fmt::join(resources, ", ")) : "null", text("DetailType"),
+      text("Detail"), text("EventBusName"), text("TraceHeader"));
+}
+
+std::optional<cloud::Error> refuse_entries(const Json::Array& entries) {
+  const auto wrong_length = [&](std::string_view must) {
+    std::vector<std::string> shown;
+    for (const Json& entry : entries) shown.push_back(shown_entry(entry));
+    return validation_error(
+        {fmt::format("Value '[{}]' at 'entries' failed to satisfy constraint: Member must have length {}", fmt::join(shown, ", "), must)});
+  };
+  if (entries.empty()) return wrong_length("greater than or equal to 1");
+  if (entries.size() > kMaxEntries) return wrong_length("less than or equal to 10");
+  std::size_t size = 0;
+  for (const Json& entry : entries) size += size_of(entry);
+  if (size > kMaxRequestBytes)
+    return cloud::error("ValidationException", "Total size of the entries in the request is over the limit.").error();
+  return std::nullopt;
+}
+
+// Why an entry is not taken: code and message.
+std::optional<std::pair<const char*, const char*>> refuse_entry(const Json& entry, const Result<Json>& detail) {
+  const std::string_view source = entry["Source"].string_or();
+  if (source.empty()) return {{"InvalidArgument", "Parameter Source is not valid. Reason: Source is a required argument."}};
+  if (entry["DetailType"].string_or().empty())
+    return {{"InvalidArgument", "Parameter DetailType is not valid. Reason: DetailType is a required argument."}};
+  if (entry["Detail"].string_or().empty())
+    return {{"InvalidArgument", "Parameter Detail is not valid. Reason: Detail is a required argument."}};
+  if (source.starts_with("aws.")) return {{"NotAuthorizedForSourceException", "Not authorized for the source."}};
+  if (!detail || !detail->is_object()) return {{"MalformedDetail", "Detail is malformed."}};
+  return std::nullopt;
+}
+
+}  // namespace
+
 Reply Events::put_events(const Call& call) {
   const auto& entries = call.input["Entries"].items();
-  if (entries.empty() || entries.size() > kMaxEntries)
-    return bad_input(
-        fmt::format("1 validation error detected: Value '{}' at 'entries' failed to satisfy constraint: Member must have length {}",
-                    entries.size(), entries.empty() ? "greater than or equal to 1" : "less than or equal to 10"));
+  if (auto refused = refuse_entries(entries)) return std::unexpected(*std::move(refused));
   Json::Array out;
   std::int64_t failed_entries = 0;
   for (const Json& entry : entries) {
-    const auto refuse = [&](const char* code, std::string message) {
+    const auto detail = Json::parse(entry["Detail"].string_or());
+    if (const auto refused = refuse_entry(entry, detail)) {
       ++failed_entries;
-      out.push_back(Json::object({{"ErrorCode", code}, {"ErrorMessage", std::move(message)}}));
-    };
-    const std::string_view source = entry["Source"].string_or(), detail_type = entry["DetailType"].string_or(),
-                           detail_text = entry["Detail"].string_or();
-    const auto detail = Json::parse(detail_text);
-    std::size_t size = (entry.find("Time") ? 14 : 0) + source.size() + detail_type.size() + detail_text.size();
-    for (const Json& r : entry["Resources"].items()) size += r.string_or().size();
-    if (source.empty()) {
-      refuse("InvalidArgument", "Parameter Source is not valid. Reason: Source is a required argument.");
-    } else if (detail_type.empty()) {
-      refuse("InvalidArgument", "Parameter DetailType is not valid. Reason: DetailType is a required argument.");
-    } else if (detail_text.empty()) {
-      refuse("InvalidArgument", "Parameter Detail is not valid. Reason: Detail is a required argument.");
-    } else if (source.starts_with("aws.")) {
-      refuse("NotAuthorizedForSourceException", "Not authorized for the source.");
-    } else if (!detail || !detail->is_object()) {
-      refuse("MalformedDetail", "Detail is malformed.");
-    } else if (size > kMaxEntryBytes) {
-      refuse("InvalidArgument", "Entry is larger than 1 MB.");
-    } else {
-      const std::string id = env_.loop.entropy().uuid();
-      const auto at = parse_iso(entry["Time"].string_or()).value_or(env_.loop.now());
-      const Json event = Json::object({{"version", "0"},
-                                       {"id", id},
-                                       {"detail-type", detail_type},
-                                       {"source", source},
-                                       {"account", env_.account},
-                                       {"time", iso_seconds(at)},
-                                       {"region", call.region},
-                                       {"resources", entry.find("Resources") ? entry["Resources"] : Json(Json::Array{})},
-                                       {"detail", *detail}});
-      // A bus that does not exist swallows its events, as at AWS.
-      if (const auto bus = find_bus(call, entry["EventBusName"].string_or())) dispatch(**bus, event);
-      out.push_back(Json::object({{"EventId", id}}));
+      out.push_back(Json::object({{"ErrorCode", refused->first}, {"ErrorMessage", refused->second}}));
+      continue;
     }
+    const std::string id = env_.loop.entropy().uuid();
+    const auto at = parse_iso(entry["Time"].string_or()).value_or(env_.loop.now());
+    const Json event = Json::object({{"version", "0"},
+                                     {"id", id},
+                                     {"detail-type", entry["DetailType"]},
+                                     {"source", entry["Source"]},
+                                     {"account", env_.account},
+                                     {"time", iso_seconds(at)},
+                                     {"region", call.region},
+                                     {"resources", entry.find("Resources") ? entry["Resources"] : Json(Json::Array{})},
+                                     {"detail", *detail}});
+    // A bus that does not exist swallows its events, as at AWS.
+    if (const auto bus = find_bus(call, entry["EventBusName"].string_or())) dispatch(**bus, event);
+    out.push_back(Json::object({{"EventId", id}}));
   }
   return Json::object({{"FailedEntryCount", failed_entries}, {"Entries", std::move(out)}});
 }
@@ -644,12 +532,10 @@ void Events::deliver(const Rule& rule, const Json& event) {
              .attempts = 0});
 }
 
-std::expected<Call, cloud::Error> Events::call_for(const Delivery& d) const {
+std::expected<Call, cloud::Error> Events::call_for(const Delivery& d, const std::string& input) const {
   const std::string target(d.target["Arn"].string_or());
   const auto arn = Arn::parse(target);
   const std::string region = arn->region.empty() ? d.region : arn->region;
-  const std::string input =
-      snapward::events::target_input(d.target, d.event, {.rule_arn = d.rule_arn, .rule_name = d.rule_name, .ingested = d.first});
   if (arn->service == "states")
     return Call{"states", region, "StartExecution", Json::object({{"stateMachineArn", target}, {"name", d.id}, {"input", input}})};
   if (arn->service == "sns") return Call{"sns", region, "Publish", Json::object({{"TopicArn", target}, {"Message", input}})};
@@ -682,14 +568,10 @@ std::expected<Call, cloud::Error> Events::call_for(const Delivery& d) const {
 }
 
 // User Guide, "CloudWatch Logs groups as targets": the event is the line; a transformer gives {"timestamp", "message"}.
-bool Events::log(const Delivery& d, const Arn& group) {
-  std::string line =
-      snapward::events::target_input(d.target, d.event, {.rule_arn = d.rule_arn, .rule_name = d.rule_name, .ingested = d.first});
+bool Events::log(const Delivery& d, const Arn& group, std::string line) {
   if (const auto made = Json::parse(line); d.target.find("InputTransformer") && made && made->find("message"))
     line = (*made)["message"].is_string() ? std::string((*made)["message"].string_or()) : (*made)["message"].dump();
-  const std::string digest = hex_encode(sha256(d.rule_arn + '\n' + std::string(d.target["Id"].string_or())));
-  const std::string stream = fmt::format("{}-{}-{}-{}-{}", digest.substr(0, 8), digest.substr(8, 4), digest.substr(12, 4),
-                                         digest.substr(16, 4), digest.substr(20, 12));
+  const std::string stream = digest_uuid(d.rule_arn + '\n' + std::string(d.target["Id"].string_or()));
   return env_.log(group.region, log_group_name(group), stream, line);
 }
 
@@ -719,11 +601,18 @@ void Events::attempt(Delivery d) {
       });
     }
   }
+  const auto input =
+      snapward::events::target_input(d.target, d.event, {.rule_arn = d.rule_arn, .rule_name = d.rule_name, .ingested = d.first});
+  if (!input) {
+    spdlog::warn("rule {}: the input transformer of target {} makes no valid JSON of the event {}", d.rule_name, d.target["Id"].string_or(),
+                 d.event["id"].string_or());
+    return drop("deliveries", d.id);
+  }
   if (arn && arn->service == "logs") {
-    if (log(d, *arn)) return static_cast<void>(++counts_.delivered);
+    if (log(d, *arn, *input)) return static_cast<void>(++counts_.delivered);
     return failed(std::move(d), cloud::Error{"ResourceNotFoundException", "The specified log group does not exist.", 400, {}});
   }
-  auto call = call_for(d);
+  auto call = call_for(d, *input);
   if (!call) return bury(d, call.error(), "");
   // The answer comes from outside, after the event's commit: until then a row keeps the delivery through a restart.
   const bool outside = !here || call->operation == "InvokeApiDestination";

@@ -21,9 +21,15 @@ namespace snapward::services::events {
 // No operation of AWS's: how a bus is given an event of another region's, as it is, id and source and all.
 inline constexpr const char* kReceiveEvent = "snapward:ReceiveEvent";
 
+// "orders" for a bus that is given by name or by ARN; "default" when none is.
+std::string bus_name(std::string_view given);
+// An id in the form of a UUID that is always the same for the same text.
+std::string digest_uuid(std::string_view text);
+
 class Events final : public Service {
  public:
   Events(Environment& env, Outbound& outbound);
+  Task<Reply> handle(Call call) override;
   void restore() override;
   void metrics(Metrics& m) const override;
 
@@ -33,8 +39,9 @@ class Events final : public Service {
   void publish(const std::string& region, const Json& event);
 
  private:
+  using Key = std::pair<std::string, std::string>;  // region, name
   struct Rule {
-    std::string name, region, bus, pattern_text, schedule_text, state = "ENABLED", description, role_arn;
+    std::string name, region, bus, pattern_text, schedule_text, state = "ENABLED", description, role_arn, managed_by;
     std::optional<snapward::events::Pattern> pattern;
     std::optional<snapward::events::Schedule> schedule;
     Instant created, last_fired;
@@ -46,9 +53,10 @@ class Events final : public Service {
   };
   struct Bus {
     std::string name, region;
-    Instant created;
-    std::string description;
-    Json policy = {};  // null: none
+    Instant created, modified;
+    Json settings = Json(Json::Object{});  // Description and others, as they were given
+    Json policy = {};                      // null: none
+    Json tags = Json(Json::Array{});
     std::map<std::string, Rule, std::less<>> rules;
     // The patterns of the enabled rules as one. Rules are known to it by number; a number is given again when its rule is gone.
     snapward::events::Matcher matcher = {};
@@ -77,7 +85,10 @@ class Events final : public Service {
     [[nodiscard]] Json to_row() const;
   };
 
+  void register_buses();
+  void restore_buses();
   Reply create_event_bus(const Call&);
+  Reply update_event_bus(const Call&);
   Reply delete_event_bus(const Call&);
   Reply describe_event_bus(const Call&);
   Reply list_event_buses(const Call&);
@@ -92,15 +103,25 @@ class Events final : public Service {
   Reply rule_names_by_target(const Call&);
   Reply put_events(const Call&);
   static Reply test_pattern(const Call&);
-  Reply tag(const Call&);
-  Reply untag(const Call&);
-  Reply list_tags(const Call&);
+
+  // The tags of a bus or a rule, and how to keep them.
+  struct Tagged {
+    Json* tags;
+    std::function<void()> save;
+  };
+  std::expected<Tagged, cloud::Error> tagged_by(const Call&);
+  Reply with_tags(const Call&, const std::function<Json(const Json&)>& change);
 
   // Connections and API destinations: rows as the API shows them, with the secrets it does not.
   void register_destinations();
   void restore_destinations();
-  Reply put_connection(const Call&, bool fresh);
+  Task<Reply> put_connection(Call, bool fresh);
+  Task<Reply> delete_connection(Call);
+  Task<Reply> keep_secret(std::string region, Json connection);
+  void authorize_later(const Key& key);
+  Task<std::expected<std::string, cloud::Error>> token_for(Json oauth);
   Reply put_destination(const Call&, bool fresh);
+  [[nodiscard]] Json destination_json(const Json& destination) const;
   const Json* connection_by_arn(const std::string& arn) const;
   const Json* destination_by_arn(const std::string& arn) const;
   Instant place_of(const std::string& destination, std::int64_t limit);
@@ -109,26 +130,38 @@ class Events final : public Service {
   Task<Reply> invoke_destination(Call);
   Task<Reply> invoke_http(Call);
 
+  // An archive is filled by a rule that AWS manages: shown, and not to be changed.
+  [[nodiscard]] Rule managed_rule(const Archive&) const;
+  [[nodiscard]] std::optional<Rule> managed_rule(const Bus& bus, const std::string& name) const;
+  [[nodiscard]] std::vector<Rule> managed_rules(const Bus& bus) const;
   void register_archives();
   void restore_archives();
   Reply create_archive(const Call&);
   Reply update_archive(const Call&);
   Reply start_replay(const Call&);
+  Reply cancel_replay(const Call&);
+  void begin_replay(const Key& key);
+  void end_cancelled(const Key& key);
   void archive(Bus& bus, const Json& event);
-  void continue_replay(const std::pair<std::string, std::string>& key, const std::string& from);
-  void expire(const std::pair<std::string, std::string>& key);
+  void continue_replay(const Key& key, const std::string& from);
+  void expire(const Key& key);
   [[nodiscard]] Json describe_archive(const Archive&) const;
   [[nodiscard]] Json describe_replay(const Replay&) const;
   void store(const Archive&);
   void store(const Replay&);
   Reply put_permission(const Call&);
   Reply remove_permission(const Call&);
+  Reply set_policy(Bus& bus, Json policy);
   void store(const Bus&);
 
   Bus& default_bus(const std::string& region);
-  std::expected<Bus*, cloud::Error> find_bus(const Call&, std::string_view name);
-  std::expected<Rule*, cloud::Error> find_rule(const Call&);
-  Rule* rule_by_arn(const std::string& arn);
+  std::expected<Bus*, cloud::Error> bus_in(const std::string& region, const std::string& name);
+  std::expected<Bus*, cloud::Error> find_bus(const Call&, std::string_view name);  // or its ARN
+  std::expected<Rule*, cloud::Error> find_rule(const Call&);                       // to be changed: not a managed one
+  std::expected<Rule, cloud::Error> find_shown_rule(const Call&);
+  // The rules of a bus and those in `managed` whose names are not before `from`, by name.
+  static std::vector<const Rule*> rules_of(const Bus& bus, const std::string& from, const std::vector<Rule>& managed);
+  [[nodiscard]] Json bus_json(const Bus& bus) const;
   [[nodiscard]] std::string bus_arn(const Bus& bus) const;
   [[nodiscard]] std::string rule_arn(const Rule& rule) const;
   [[nodiscard]] Json rule_json(const Rule& rule) const;
@@ -143,21 +176,21 @@ class Events final : public Service {
   static cloud::Caller caller_of(const Delivery& d);
   [[nodiscard]] std::expected<void, cloud::Error> may_reach(const Delivery& d, const Arn& target) const;
   void attempt(Delivery delivery);
-  bool log(const Delivery& delivery, const Arn& group);
+  bool log(const Delivery& delivery, const Arn& group, std::string line);
   void failed(Delivery delivery, const cloud::Error& error);
   void bury(const Delivery& delivery, const cloud::Error& error, const char* exhausted);
-  std::expected<Call, cloud::Error> call_for(const Delivery& delivery) const;
+  [[nodiscard]] std::expected<Call, cloud::Error> call_for(const Delivery& delivery, const std::string& input) const;
 
-  std::map<std::pair<std::string, std::string>, Bus> buses_;  // region, name
+  std::map<Key, Bus> buses_;  // region, name
   Outbound& outbound_;
-  std::map<std::pair<std::string, std::string>, Json> connections_, destinations_;  // region, name
-  struct Pace {                                                                     // of calls to a destination
+  std::map<Key, Json> connections_, destinations_;  // region, name
+  struct Pace {                                     // of calls to a destination
     Instant second;
     std::int64_t calls = 0;
   };
-  std::map<std::string, Pace> paces_;                                // by the destination's ARN
-  std::map<std::pair<std::string, std::string>, Archive> archives_;  // region, name
-  std::map<std::pair<std::string, std::string>, Replay> replays_;
+  std::map<std::string, Pace> paces_;  // by the destination's ARN
+  std::map<Key, Archive> archives_;    // region, name
+  std::map<Key, Replay> replays_;
   snapward::events::Matcher::Scratch scratch_;
   struct {
     std::uint64_t events = 0, matches = 0, delivered = 0, retried = 0, buried = 0;
