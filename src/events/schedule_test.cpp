@@ -37,6 +37,15 @@ TEST(Schedule, SkipsTheHourThatIsLeftOutAndTakesTheDoubledOneOnce) {
   EXPECT_EQ(due("at(2026-03-29T02:30:00)", "Europe/Berlin", "2026-03-27T12:00:00Z"), "end");
 }
 
+// The guide of Scheduler lists the plural only, deployed templates have both.
+TEST(Schedule, SchedulerTakesUnitsInSingularAndPlural) {
+  for (const char* good : {"rate(5 minute)", "rate(1 minutes)", "rate(1 hours)", "rate(1 hour)", "rate(2 day)", "rate(1 days)"})
+    EXPECT_TRUE(Schedule::parse(good, "")) << good;
+  for (const char* bad : {" rate(10 minutes)", "rate(10 minutess)", "rate(10 years)", "rate(10)", "rate()", "rate( 10 minutes )",
+                          "rate(-10 minutes)", "rate(foo minutes)", "rate(1 minutes) ", "at(2021-12-31T23:59:59Z)"})
+    EXPECT_FALSE(Schedule::parse(bad, "")) << bad;
+}
+
 TEST(Schedule, SaysWhatIsWrong) {
   EXPECT_EQ(due("cron(0 9 * * ? *)", "Mars/Base", "2026-01-01T00:00:00Z"), "Invalid ScheduleExpressionTimezone: Mars/Base.");
   for (const char* bad : {"at(2026-02-30T00:00:00)", "at(2026-01-01)", "at(2026-01-01T00:00:00Z)", "every day", "rate(0 minutes)"})

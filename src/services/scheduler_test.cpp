@@ -94,8 +94,8 @@ TEST_F(SchedulerTest, UniversalTargetsAndGroups) {
   w.must("scheduler", "DeleteScheduleGroup", R"({"Name":"team"})");
   EXPECT_EQ(w.must("scheduler", "ListSchedules", "{}")["Schedules"].items().size(), 0U);
   const auto refused = [&](Json in) { return w.refusal("scheduler", "CreateSchedule", in.dump()); };
-  EXPECT_TRUE(refused(schedule("a", "rate(1 hours)", target("arn:aws:sqs:us-west-2:1:q")))
-                  .starts_with("ValidationException: Invalid Schedule Expression rate(1 hours)."));
+  EXPECT_TRUE(refused(schedule("a", "rate(1 hourss)", target("arn:aws:sqs:us-west-2:1:q")))
+                  .starts_with("ValidationException: Invalid Schedule Expression rate(1 hourss)."));
   EXPECT_TRUE(refused(schedule("a", "rate(1 hour)", target("arn:aws:sqs:us-west-2:1:q"), R"({"ScheduleExpressionTimezone":"Mars/Base"})"))
                   .starts_with("ValidationException"));
   EXPECT_TRUE(refused(schedule("a", "rate(1 hour)", target("arn:aws:scheduler:::aws-sdk:sqs:dance"))).starts_with("ValidationException"));
@@ -139,9 +139,9 @@ TEST_F(SchedulerTest, ArchivedEventsComeAgain) {
                                  {"Destination", Json::object({{"Arn", bus}})}});
   w.must("events", "StartReplay", ask);
   w.restart();  // it goes on
-  w.world->loop.settle();
+  w.advance(std::chrono::seconds(2));
   const auto again = drain("q");
-  EXPECT_EQ(again.size(), 140U);
+  ASSERT_EQ(again.size(), 140U);
   EXPECT_EQ((*Json::parse(again[0]))["replay-name"].string_or(), "r");
   EXPECT_EQ(w.must("events", "DescribeReplay", R"({"ReplayName":"r"})")["State"].string_or(), "COMPLETED");
   EXPECT_EQ(w.must("events", "DescribeArchive", R"({"ArchiveName":"kept"})")["EventCount"].integer_or(0), 150)
@@ -265,6 +265,199 @@ TEST_F(SchedulerTest, BusesHavePolicies) {
   w.must("events", "RemovePermission", R"({"StatementId":"one"})");
   EXPECT_TRUE(w.must("events", "DescribeEventBus", "{}")["Policy"].is_null());
   EXPECT_TRUE(w.refusal("events", "RemovePermission", R"({"StatementId":"one"})").starts_with("ResourceNotFoundException"));
+}
+
+TEST_F(SchedulerTest, CreateScheduleAgain_WithItsClientToken_IsAnsweredAsBefore) {
+  const std::string q = queue("q");
+  const Json ask = schedule("s", "rate(1 hours)", target(q), R"({"ClientToken":"t1"})");
+  EXPECT_EQ(w.must("scheduler", "CreateSchedule", ask), w.must("scheduler", "CreateSchedule", ask));
+  w.restart();
+  EXPECT_EQ(w.must("scheduler", "CreateSchedule", ask)["ScheduleArn"].string_or().substr(0, 17), "arn:aws:scheduler");
+  for (const Json& other : {schedule("s", "rate(2 hours)", target(q), R"({"ClientToken":"t1"})"),
+                            schedule("s", "rate(1 hours)", target(q), R"({"ClientToken":"t2"})")})
+    EXPECT_EQ(w.refusal("scheduler", "CreateSchedule", other.dump()), "ConflictException: Schedule s already exists.");
+  const char* group = R"({"Name":"team","ClientToken":"t1"})";
+  EXPECT_EQ(w.must("scheduler", "CreateScheduleGroup", group), w.must("scheduler", "CreateScheduleGroup", group));
+  EXPECT_EQ(w.refusal("scheduler", "CreateScheduleGroup", R"({"Name":"team","ClientToken":"t2"})"),
+            "ConflictException: Schedule group team already exists.");
+}
+
+TEST_F(SchedulerTest, UniversalTargetsThatOnlyReadAreRefused) {
+  const auto refused = [&](const char* arn) {
+    return w.refusal("scheduler", "CreateSchedule", schedule("a", "rate(1 hour)", target(arn)).dump());
+  };
+  for (const char* action :
+       {"sqs:receiveMessage", "sfn:describeExecution", "ec2:getConsoleOutput", "dynamodb:batchGetItem", "s3:listBuckets"})
+    EXPECT_TRUE(refused(("arn:aws:scheduler:::aws-sdk:" + std::string(action)).c_str())
+                    .ends_with("only reads and is not a supported action for a target."))
+        << action;
+  EXPECT_EQ(refused("arn:aws:scheduler:::aws-sdk:glue:startJobRun"), "ValidationException: glue is not a supported service for a target.");
+}
+
+TEST_F(SchedulerTest, ListsOfScheduleGroupsHavePages) {
+  for (const char* name : {"a", "b", "e"}) w.must("scheduler", "CreateScheduleGroup", Json::object({{"Name", name}}));
+  const Json first = w.must("scheduler", "ListScheduleGroups", R"({"MaxResults":3})");
+  EXPECT_EQ(first["ScheduleGroups"].items()[2]["Name"].string_or(), "default");
+  const Json last = w.must("scheduler", "ListScheduleGroups", Json::object({{"MaxResults", 3}, {"NextToken", first["NextToken"]}}));
+  ASSERT_EQ(last["ScheduleGroups"].items().size(), 1U);
+  EXPECT_EQ(last["ScheduleGroups"].items()[0]["Name"].string_or(), "e");
+  EXPECT_TRUE(last["NextToken"].is_null());
+}
+
+TEST_F(SchedulerTest, CancelReplay_BeforeItBegins_DeliversNothing) {
+  const std::string bus = "arn:aws:events:us-west-2:" + w.world->cloud.account() + ":event-bus/default";
+  w.must("events", "CreateArchive", Json::object({{"ArchiveName", "kept"}, {"EventSourceArn", bus}}));
+  const auto ask = [&](const char* name, const std::string& source, const std::string& destination) {
+    return Json::object({{"ReplayName", name},
+                         {"EventSourceArn", "arn:aws:events:us-west-2:" + w.world->cloud.account() + ":archive/" + source},
+                         {"EventStartTime", iso_millis(w.clock.now())},
+                         {"EventEndTime", iso_millis(w.clock.now() + std::chrono::seconds(1))},
+                         {"Destination", Json::object({{"Arn", destination}})}});
+  };
+  const auto state = [&] { return std::string(w.must("events", "DescribeReplay", R"({"ReplayName":"r"})")["State"].string_or()); };
+  EXPECT_EQ(w.must("events", "StartReplay", ask("r", "kept", bus))["State"].string_or(), "STARTING");
+  EXPECT_EQ(w.must("events", "CancelReplay", R"({"ReplayName":"r"})")["State"].string_or(), "CANCELLING");
+  EXPECT_EQ(state(), "CANCELLING");
+  w.restart();
+  w.advance(std::chrono::seconds(2));
+  EXPECT_EQ(state(), "CANCELLED");
+  EXPECT_TRUE(w.refusal("events", "CancelReplay", R"({"ReplayName":"r"})").starts_with("IllegalStatusException"));
+  EXPECT_EQ(w.refusal("events", "StartReplay", ask("s", "none", bus).dump()),
+            "ValidationException: Parameter EventSourceArn is not valid. Reason: Archive none does not exist.");
+  EXPECT_EQ(w.refusal("events", "StartReplay", ask("s", "kept", bus + "2").dump()),
+            "ResourceNotFoundException: Event bus default2 does not exist.");
+  EXPECT_EQ(w.refusal("events", "ListReplays", R"({"NamePrefix":"r","State":"CANCELLED"})"),
+            "ValidationException: At most one filter is allowed for ListReplays. Use either : State, EventSourceArn, or NamePrefix.");
+}
+
+TEST_F(SchedulerTest, AnArchiveShowsItsManagedRule) {
+  const std::string bus = "arn:aws:events:us-west-2:" + w.world->cloud.account() + ":event-bus/default";
+  w.must("events", "CreateArchive",
+         Json::object({{"ArchiveName", "kept"}, {"EventSourceArn", bus}, {"EventPattern", R"({"source":["shop"]})"}}));
+  w.must("events", "PutRule", R"({"Name":"A","EventPattern":"{\"source\":[\"shop\"]}"})");
+  const Json rules = w.must("events", "ListRules", R"({"Limit":2})")["Rules"];
+  ASSERT_EQ(rules.items().size(), 2U);
+  EXPECT_EQ(rules.items()[1]["Name"].string_or(), "Events-Archive-kept");
+  EXPECT_EQ(rules.items()[1]["ManagedBy"].string_or(), "prod.vhs.events.aws.internal");
+  EXPECT_EQ(rules.items()[1]["EventPattern"].string_or(), R"({"source":["shop"],"replay-name":[{"exists":false}]})");
+  EXPECT_EQ(w.must("events", "ListTargetsByRule", R"({"Rule":"Events-Archive-kept"})")["Targets"].items().size(), 1U);
+  for (const char* operation : {"DisableRule", "DeleteRule"})
+    EXPECT_TRUE(w.refusal("events", operation, R"({"Name":"Events-Archive-kept"})").starts_with("ManagedRuleException")) << operation;
+  w.must("events", "DeleteArchive", R"({"ArchiveName":"kept"})");
+  EXPECT_TRUE(w.refusal("events", "DescribeRule", R"({"Name":"Events-Archive-kept"})").starts_with("ResourceNotFoundException"));
+}
+
+TEST_F(SchedulerTest, ConnectionsKeepTheirCredentialsInASecret) {
+  w.must("events", "CreateConnection",
+         R"({"Name":"c","AuthorizationType":"BASIC","AuthParameters":{"BasicAuthParameters":{"Username":"u","Password":"p"}}})");
+  const std::string arn(w.must("events", "DescribeConnection", R"({"Name":"c"})")["SecretArn"].string_or());
+  const auto secret = [&] {
+    return std::string(w.must("secretsmanager", "GetSecretValue", Json::object({{"SecretId", arn}}))["SecretString"].string_or());
+  };
+  EXPECT_NE(arn.find(":secret:events!connection/c/"), std::string::npos) << arn;
+  EXPECT_EQ(secret(), R"({"username":"u","password":"p"})");
+  w.must("events", "UpdateConnection",
+         R"({"Name":"c","AuthorizationType":"API_KEY","AuthParameters":{"ApiKeyAuthParameters":{"ApiKeyName":"k","ApiKeyValue":"v"}}})");
+  EXPECT_EQ(secret(), R"({"api_key_name":"k","api_key_value":"v"})");
+  w.must("events", "DeleteConnection", R"({"Name":"c"})");
+  EXPECT_TRUE(
+      w.refusal("secretsmanager", "DescribeSecret", Json::object({{"SecretId", arn}}).dump()).starts_with("ResourceNotFoundException"));
+}
+
+TEST_F(SchedulerTest, AnOAuthConnectionIsAuthorizedAfterAWhile) {
+  const Json made = w.must(
+      "events", "CreateConnection",
+      R"({"Name":"c","AuthorizationType":"OAUTH_CLIENT_CREDENTIALS","AuthParameters":{"OAuthParameters":{"AuthorizationEndpoint":"https://bank.example/token",
+    "HttpMethod":"POST","ClientParameters":{"ClientID":"i","ClientSecret":"s"}}}})");
+  EXPECT_EQ(made["ConnectionState"].string_or(), "AUTHORIZING");
+  const auto destination = [&](const char* operation) {
+    return std::string(w.must("events", operation,
+                              Json::object({{"Name", "d"},
+                                            {"ConnectionArn", made["ConnectionArn"]},
+                                            {"InvocationEndpoint", "https://bank.example/"},
+                                            {"HttpMethod", "POST"}}))["ApiDestinationState"]
+                           .string_or());
+  };
+  EXPECT_EQ(destination("CreateApiDestination"), "INACTIVE");
+  w.restart();
+  w.advance(std::chrono::seconds(3));
+  ASSERT_EQ(w.outbox.requests.size(), 1U);
+  EXPECT_EQ(w.outbox.requests[0].first, "https://bank.example/token");
+  // The endpoint's answer was no token.
+  EXPECT_EQ(w.must("events", "DescribeConnection", R"({"Name":"c"})")["ConnectionState"].string_or(), "DEAUTHORIZED");
+  EXPECT_EQ(w.must("events", "DescribeApiDestination", R"({"Name":"d"})")["ApiDestinationState"].string_or(), "INACTIVE");
+}
+
+TEST_F(SchedulerTest, RequestsAreCheckedAgainstTheirConstraints) {
+  const auto refused = [&](const char* operation, const char* in) { return w.refusal("events", operation, in); };
+  const std::string one = "ValidationException: 1 validation error detected: Value ";
+  EXPECT_EQ(refused("PutRule", R"({"Name":"r","State":"BOGUS","EventPattern":"{\"source\":[\"a\"]}"})"),
+            one +
+                "'BOGUS' at 'state' failed to satisfy constraint: Member must satisfy enum value set: [ENABLED, DISABLED, "
+                "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS]");
+  EXPECT_EQ(refused("DescribeArchive", Json::object({{"ArchiveName", std::string(49, 'a')}}).dump().c_str()),
+            one + "'" + std::string(49, 'a') +
+                "' at 'archiveName' failed to satisfy constraint: Member must have length less than or equal to 48");
+  EXPECT_EQ(refused("ListRules", R"({"Limit":101})"),
+            one + "'101' at 'limit' failed to satisfy constraint: Member must have value less than or equal to 100");
+  EXPECT_EQ(refused("PutTargets", R"({"Rule":"r","Targets":[{"Id":"a b","Arn":"arn:aws:sqs:us-west-2:1:q"}]})"),
+            one +
+                "'a b' at 'targets.1.member.id' failed to satisfy constraint: Member must satisfy regular expression pattern: "
+                "[\\.\\-_A-Za-z0-9]+");
+  EXPECT_EQ(
+      refused("CreateApiDestination", R"({"Name":"d","ConnectionArn":"x","HttpMethod":"DANCE","InvocationEndpoint":"https://a.example"})"),
+      "ValidationException: 2 validation errors detected: Value 'x' at 'connectionArn' failed to satisfy constraint: Member must satisfy "
+      "regular expression pattern: "
+      "^arn:aws([a-z]|\\-)*:events:([a-z]|\\d|\\-)*:([0-9]{12})?:connection\\/[\\.\\-_A-Za-z0-9]+\\/[\\-A-Za-z0-9]+$; Value 'DANCE' at "
+      "'httpMethod' failed to satisfy constraint: Member must satisfy enum value set: [HEAD, POST, PATCH, DELETE, PUT, GET, OPTIONS]");
+}
+
+TEST_F(SchedulerTest, BusesHaveTagsTimesAndPages) {
+  const std::string arn(
+      w.must("events", "CreateEventBus", R"({"Name":"orders","Description":"of shops","Tags":[{"Key":"k","Value":"v"}]})")["EventBusArn"]
+          .string_or());
+  const Instant made = w.clock.now();
+  w.advance(std::chrono::hours(1));
+  w.must("events", "UpdateEventBus", R"({"Name":"orders","Description":"of all"})");
+  w.restart();
+  const Json bus = w.must("events", "DescribeEventBus", R"({"Name":"orders"})");
+  EXPECT_EQ(bus["Description"].string_or(), "of all");
+  EXPECT_EQ(bus["CreationTime"].string_or(), iso_millis(made));
+  EXPECT_EQ(bus["LastModifiedTime"].string_or(), iso_millis(made + std::chrono::hours(1)));
+  w.must("events", "TagResource",
+         Json::object({{"ResourceARN", arn}, {"Tags", Json::array({Json::object({{"Key", "l"}, {"Value", "w"}})})}}));
+  EXPECT_EQ(w.must("events", "ListTagsForResource", Json::object({{"ResourceARN", arn}}))["Tags"].items().size(), 2U);
+  EXPECT_EQ(w.refusal("events", "ListTagsForResource", Json::object({{"ResourceARN", arn + "2"}}).dump()),
+            "ResourceNotFoundException: Event bus orders2 does not exist.");
+  EXPECT_EQ(w.refusal("events", "UntagResource", R"({"ResourceARN":"arn:aws:events:us-west-2:1:rule/r","TagKeys":["k"]})"),
+            "ResourceNotFoundException: Rule r does not exist on EventBus default.");
+  const Json first = w.must("events", "ListEventBuses", R"({"Limit":1})");
+  EXPECT_EQ(first["EventBuses"].items()[0]["Name"].string_or(), "default");
+  const Json second = w.must("events", "ListEventBuses", Json::object({{"Limit", 1}, {"NextToken", first["NextToken"]}}));
+  EXPECT_EQ(second["EventBuses"].items()[0]["Name"].string_or(), "orders");
+  EXPECT_TRUE(second["NextToken"].is_null());
+}
+
+TEST_F(SchedulerTest, ListsOfTargetsAndOfRulesByTargetHavePages) {
+  const std::string q = queue("q");
+  for (const char* rule : {"a", "b", "c"}) {
+    w.must("events", "PutRule", Json::object({{"Name", rule}, {"EventPattern", R"({"source":["shop"]})"}}));
+    w.must("events", "PutTargets",
+           Json::object({{"Rule", rule},
+                         {"Targets", Json::array({Json::object({{"Id", "2"}, {"Arn", q}}), Json::object({{"Id", "1"}, {"Arn", q}})})}}));
+  }
+  const auto pages = [&](const char* operation, const char* member, Json::Object in) {
+    std::string out;
+    for (;;) {
+      const Json page = w.must("events", operation, Json(in));
+      for (const Json& item : page[member].items()) out += std::string(item.is_string() ? item.string_or() : item["Id"].string_or()) + ' ';
+      if (!page.find("NextToken")) return out;
+      out += "| ";
+      in.set("NextToken", page["NextToken"]);
+    }
+  };
+  EXPECT_EQ(pages("ListTargetsByRule", "Targets", {{"Rule", "a"}, {"Limit", 1}}), "2 | 1 ");
+  EXPECT_EQ(pages("ListRuleNamesByTarget", "RuleNames", {{"TargetArn", q}, {"Limit", 2}}), "a b | c ");
 }
 
 TEST_F(SchedulerTest, ListsOfArchivesHavePages) {
