@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <bitset>
 #include <cmath>
 #include <map>
 #include <unordered_map>
@@ -195,9 +196,10 @@ struct PathNode {
   struct Child {
     std::string key;
     std::unique_ptr<PathNode> node;
-    std::uint64_t word = 0, mask = 0;  // the key's first eight bytes (its closing quote among them, if it fits), to compare at once
+    std::uint64_t word = 0, mask = 0;  // the key's first eight bytes, to compare at once
   };
   std::vector<Child> children;
+  std::bitset<256> begins;  // the first bytes of the children's keys
   Index field = ~Index{0};
   PathNode* child(std::string_view key) {
     for (Child& c : children)
@@ -208,9 +210,9 @@ struct PathNode {
     Child& c = children.emplace_back();
     c.key = key;
     c.node = std::make_unique<PathNode>();
-    const std::string quoted = key + '"';
-    std::memcpy(&c.word, quoted.data(), std::min<std::size_t>(8, quoted.size()));
-    c.mask = quoted.size() >= 8 ? ~0ULL : (1ULL << (8 * quoted.size())) - 1;
+    std::memcpy(&c.word, key.data(), std::min<std::size_t>(8, key.size()));
+    c.mask = key.size() >= 8 ? ~0ULL : (1ULL << (8 * key.size())) - 1;
+    begins.set(key.empty() ? '.' : static_cast<unsigned char>(key[0]));
     return c.node.get();
   }
 };
@@ -571,8 +573,9 @@ struct Matcher::Scratch::State {
 
 struct Matcher::Tables::Found {
   Scratch::State& s;
-  bool objects_in_arrays = false;  // then what holds is a first guess, and each rule is asked itself
   const Tables& t;
+  bool objects_in_arrays = false;  // then what holds is a first guess, and each rule is asked itself
+  bool dots = false;               // in names that some rule may look at: the event has to be taken apart first
 
   void entry(Index e) {
     t.fires[e].each([this](Index c) {
@@ -667,6 +670,9 @@ void Matcher::Tables::take(const PathNode& node, const Json& value, Found& found
 }
 
 void Matcher::Tables::walk(const PathNode& node, const Json& object, Found& found) const {
+  if (!object.is_object()) return;
+  for (const auto& member : object.as_object())
+    if (!member.key.empty() && node.begins.test(static_cast<unsigned char>(member.key[0])) && member.key.contains('.')) found.dots = true;
   for (const auto& child : node.children)
     if (const Json* value = object.find(child.key)) take(*child.node, *value, found);
 }
@@ -683,7 +689,7 @@ void Matcher::Tables::finish(const Json* event, Found& found, std::vector<RuleId
       const Clause& clause = clauses.items[at];
       if (found.s.matched[clause.rule] == found.s.epoch || !clause.holds(found.s.held, found.s.epoch)) return;
       found.s.matched[clause.rule] = found.s.epoch;
-      if (!found.objects_in_arrays || rules[clause.rule].pattern->matches(*event)) out.push_back(clause.rule);
+      if (!found.objects_in_arrays || rules[clause.rule].pattern->root().matches(*event)) out.push_back(clause.rule);
     });
 }
 
@@ -721,15 +727,21 @@ void ready(State& s, const Tables& t) {
 }  // namespace
 
 void Matcher::match(const Json& event, Scratch& scratch, std::vector<RuleId>& out) const {
-  ready(*scratch.state_, *tables_);
-  Tables::Found found{*scratch.state_, false, *tables_};
-  tables_->walk(tables_->root, event, found);
-  tables_->finish(&event, found, out);
+  const auto walked = [&](const Json& root) {
+    ready(*scratch.state_, *tables_);
+    Tables::Found found{*scratch.state_, *tables_};
+    tables_->walk(tables_->root, root, found);
+    return found;
+  };
+  if (Tables::Found found = walked(event); !found.dots) return tables_->finish(&event, found, out);
+  const Json plain = without_dots(event);
+  Tables::Found found = walked(plain);
+  tables_->finish(&plain, found, out);
 }
 
 namespace {
 
-enum class Walk { good, again, bad };  // again: something that only the parsed form answers (a key twice, objects in arrays)
+enum class Walk { good, again, bad };  // again: what only the parsed form answers (a key twice or with dots, objects in arrays)
 
 struct TextEnd {
   const char* end;
@@ -752,10 +764,11 @@ Walk walk_text(const Tables& t, const PathNode& node, simdjson::ondemand::object
     for (; index < node.children.size(); ++index) {
       const PathNode::Child& c = node.children[index];
       if ((word & c.mask) != c.word) continue;
-      if (c.key.size() < 8 || (c.key.size() < left && std::memcmp(text, c.key.data(), c.key.size()) == 0 && text[c.key.size()] == '"')) {
-        child = c.node.get();
-        break;
-      }
+      if (c.key.size() >= 8 && (c.key.size() >= left || std::memcmp(text, c.key.data(), c.key.size()) != 0)) continue;
+      if (text[c.key.size()] == '.') return Walk::again;
+      if (text[c.key.size()] != '"') continue;
+      child = c.node.get();
+      break;
     }
     if (!child) {
       if (!text_end.escapes) continue;
@@ -826,7 +839,7 @@ Walk walk_text(const Tables& t, const PathNode& node, simdjson::ondemand::object
 Result<void> Matcher::match_text(std::string_view event, Scratch& scratch, std::vector<RuleId>& out) const {
   auto& s = *scratch.state_;
   ready(s, *tables_);
-  Tables::Found found{s, false, *tables_};
+  Tables::Found found{s, *tables_};
   s.padded.reserve(event.size() + simdjson::SIMDJSON_PADDING);
   s.padded.assign(event);
   simdjson::ondemand::document document;

@@ -19,7 +19,7 @@ using Node = Pattern::Node;
 using Op = Matcher::Op;
 using Token = JacksonReader::Token;
 
-constexpr int kDeepest = 200;
+constexpr int kDeepest = kMostSteps;
 constexpr std::size_t kMostActive = 10;
 
 // Without the parser's place: what EventBridge finds out behind its parser.
@@ -42,37 +42,46 @@ Matcher excluding(std::vector<Matcher> values) {
   return m;
 }
 
-// How many ways to go on a text can leave open at once behind the first '*', for the worst text; more than `most` is `most` + 1.
-// Each '*' is such a way, and each place inside the literals behind it that the text may have come to. EventBridge refuses rules
-// where there are many.
-std::size_t open_ways(std::string_view pattern, std::size_t most) {
-  std::string elements;  // '*' is 0
+// How many prefixes of a wildcard pattern the worst text matches at once, counted as AWS's matcher does (the evaluation of a rule's
+// complexity in aws/event-ruler): each '*' reached is one, and so is each place inside the literals behind it, where a place before a
+// '*' counts beside that '*'. EventBridge refuses patterns with more than `most` of them (recorded, 2024); the answer is then `most` + 1.
+std::size_t open_prefixes(std::string_view pattern, std::size_t most) {
+  std::string tokens;  // '*' is 0; the closing quote counts too
   for (std::size_t i = 0; i < pattern.size(); ++i)
-    elements.push_back(pattern[i] == '*' ? '\0' : pattern[i] == '\\' && i + 1 < pattern.size() ? pattern[++i] : pattern[i]);
-  const std::size_t first = elements.find('\0');
+    tokens.push_back(pattern[i] == '*' ? '\0' : pattern[i] == '\\' && i + 1 < pattern.size() ? pattern[++i] : pattern[i]);
+  tokens.push_back('"');
+  const std::size_t first = tokens.find('\0');
   if (first == std::string::npos) return 0;
-  using Ways = std::vector<std::size_t>;  // places in elements, ascending
-  std::set<Ways> seen{{first}};
-  std::vector<Ways> left{{first}};
+  const auto is_star = [&](std::size_t token) { return token < tokens.size() && tokens[token] == '\0'; };
+  using Places = std::vector<std::size_t>;  // how many tokens were matched, ascending
+  const auto on = [&](const Places& places, char letter) {
+    Places next;
+    for (const std::size_t at : places) {
+      if (at > 0 && is_star(at - 1)) next.push_back(at);
+      if (is_star(at)) next.push_back(at + 1);
+      const std::size_t literal = is_star(at) ? at + 1 : at;
+      if (letter != '\0' && literal < tokens.size() && tokens[literal] == letter) next.push_back(literal + 1);
+    }
+    std::ranges::sort(next);
+    next.erase(std::unique(next.begin(), next.end()), next.end());
+    return next;
+  };
+  std::set<Places> seen{{first}};
+  std::vector<Places> left{{first}};
   std::size_t worst = 1;
   constexpr std::size_t kExplored = 2'000;
-  const auto literal_at = [&](std::size_t place) { return elements[place] == '\0' ? place + 1 : place; };
   while (!left.empty() && seen.size() < kExplored) {
-    const Ways at = std::move(left.back());
+    const Places at = std::move(left.back());
     left.pop_back();
     std::set<char> letters{'\0'};  // those that go on somewhere, and one for all that do not
     for (const std::size_t place : at)
-      if (literal_at(place) < elements.size()) letters.insert(elements[literal_at(place)]);
+      for (const std::size_t token : {place, place + 1})
+        if (token < tokens.size()) letters.insert(tokens[token]);
     for (const char letter : letters) {
-      Ways next;
-      for (const std::size_t place : at) {
-        if (elements[place] == '\0') next.push_back(place);
-        const std::size_t literal = literal_at(place);
-        if (letter != '\0' && literal + 1 < elements.size() && elements[literal] == letter) next.push_back(literal + 1);
-      }
-      std::ranges::sort(next);
-      next.erase(std::unique(next.begin(), next.end()), next.end());
-      worst = std::max(worst, next.size());
+      Places next = on(at, letter);
+      const auto stars_ahead =
+          std::ranges::count_if(next, [&](std::size_t p) { return is_star(p) && !std::ranges::binary_search(next, p + 1); });
+      worst = std::max(worst, next.size() + static_cast<std::size_t>(stars_ahead));
       if (worst > most) return most + 1;
       if (!next.empty() && seen.insert(next).second) left.push_back(std::move(next));
     }
@@ -86,47 +95,67 @@ class Compiler {
 
   std::shared_ptr<const Node> pattern() {
     if (in_.next() != Token::object_start) in_.fail("Filter is not an object");
-    auto root = object();
+    auto root = std::make_shared<Node>();
+    object(*root);
     if (in_.next() != Token::end) in_.fail("The event pattern is one JSON object; more follows it");
     return root;
   }
 
  private:
   // Behind the '{' of fields.
-  std::shared_ptr<const Node> object() {
-    if (++depth_ > kDeepest) in_.fail(fmt::format("An event pattern has at most {} levels", kDeepest));
-    auto out = std::make_shared<Node>();
+  void object(Node& into) {
+    if (++depth_ > kDeepest) too_deep();
     bool empty = true;
     while (in_.next() != Token::object_end) {
       empty = false;
       const std::string name = in_.text();
-      if (name == "$or" && alternatives_follow()) {
-        in_.next();
-        auto& group = out->either.emplace_back();
-        while (in_.next() != Token::array_end) group.push_back(object());
-        continue;
-      }
-      Node::Field field{.key = name, .values = {}, .object = {}};
-      switch (in_.next()) {
-        case Token::object_start:
-          field.object = object();
-          break;
-        case Token::array_start:
-          field.values = values();
-          break;
-        default:
-          in_.fail(fmt::format("\"{}\" must be an object or an array", name));
-      }
-      // The last of two fields of one name counts.
-      const auto same = std::ranges::find(out->fields, name, &Node::Field::key);
-      if (same != out->fields.end())
-        *same = std::move(field);
+      if (name == "$or" && alternatives_follow())
+        alternatives(into.either.emplace_back());
       else
-        out->fields.push_back(std::move(field));
+        field(into, name);
     }
     if (empty) in_.fail("Empty objects are not allowed");
     --depth_;
-    return out;
+  }
+
+  // A name that occurs again adds to its object, and replaces its values.
+  void field(Node& into, const std::string& name) {
+    const auto steps = steps_of(name);
+    if (!steps) too_deep();
+    Node* at = &into;
+    for (std::size_t i = 0; i + 1 < steps->size(); ++i) at = &inside(*at, (*steps)[i]);
+    switch (in_.next()) {
+      case Token::object_start:
+        depth_ += static_cast<int>(steps->size()) - 1;
+        object(inside(*at, steps->back()));
+        depth_ -= static_cast<int>(steps->size()) - 1;
+        break;
+      case Token::array_start:
+        leaf(*at, steps->back()).values = values();
+        break;
+      default:
+        in_.fail(fmt::format("\"{}\" must be an object or an array", name));
+    }
+  }
+  static Node& inside(Node& node, const std::string& key) {
+    const auto known = std::ranges::find_if(node.fields, [&](const Node::Field& f) { return f.object && f.key == key; });
+    if (known != node.fields.end()) return *known->object;
+    return *node.fields.emplace_back(Node::Field{.key = key, .values = {}, .object = std::make_shared<Node>()}).object;
+  }
+  static Node::Field& leaf(Node& node, const std::string& key) {
+    const auto known = std::ranges::find_if(node.fields, [&](const Node::Field& f) { return !f.object && f.key == key; });
+    if (known != node.fields.end()) return *known;
+    return node.fields.emplace_back(Node::Field{.key = key, .values = {}, .object = {}});
+  }
+  [[noreturn]] void too_deep() const { in_.fail(fmt::format("An event pattern has at most {} levels", kDeepest)); }
+
+  void alternatives(std::vector<std::shared_ptr<const Node>>& group) {
+    in_.next();
+    while (in_.next() != Token::array_end) {
+      auto option = std::make_shared<Node>();
+      object(*option);
+      group.push_back(std::move(option));
+    }
   }
 
   // Whether what follows the name "$or" are alternatives: a list of at least two objects of fields. Else it is a field of that name.
@@ -234,7 +263,7 @@ class Compiler {
         in_.fail(fmt::format("Consecutive wildcard characters at pos {}", i + 1));
       }
     }
-    if (open_ways(text, kMostActive) > kMostActive)
+    if (open_prefixes(text, kMostActive) > kMostActive)
       refuse(
           "Rule is too complex - try using fewer wildcard characters or fewer repeating character sequences after a wildcard "
           "character");
@@ -414,6 +443,54 @@ Result<Pattern> Pattern::parse(std::string_view text) {
   }
 }
 
-bool Pattern::matches(const Json& event) const { return root_->matches(event); }
+bool Pattern::matches(const Json& event) const { return root_->matches(without_dots(event)); }
+
+namespace {
+
+bool has_dots(const Json& value) {
+  if (value.is_array()) return std::ranges::any_of(value.as_array(), has_dots);
+  return value.is_object() &&
+         std::ranges::any_of(value.as_object(), [](const Json::Member& m) { return m.key.contains('.') || has_dots(m.value); });
+}
+
+// Two values of one field: both count.
+Json merged(const Json& a, const Json& b) {
+  if (a.is_object() && b.is_object()) {
+    Json::Object out = a.as_object();
+    for (const auto& [key, value] : b.as_object()) {
+      const Json* known = out.find(key);
+      out.set(key, known ? merged(*known, value) : value);
+    }
+    return Json(std::move(out));
+  }
+  Json::Array out = a.is_array() ? a.as_array() : Json::Array{a};
+  if (b.is_array())
+    out.insert(out.end(), b.as_array().begin(), b.as_array().end());
+  else
+    out.push_back(b);
+  return Json(std::move(out));
+}
+
+Json expanded(const Json& value) {
+  if (value.is_array()) {
+    Json::Array out;
+    for (const Json& item : value.as_array()) out.push_back(expanded(item));
+    return Json(std::move(out));
+  }
+  if (!value.is_object()) return value;
+  Json::Object out;
+  for (const auto& [key, inner] : value.as_object()) {
+    Json made = expanded(inner);
+    const auto steps = steps_of(key).value_or(std::vector{key});
+    for (std::size_t i = steps.size(); i-- > 1;) made = Json::object({{steps[i], std::move(made)}});
+    const Json* known = out.find(steps.front());
+    out.set(steps.front(), known ? merged(*known, made) : made);
+  }
+  return Json(std::move(out));
+}
+
+}  // namespace
+
+Json without_dots(const Json& event) { return has_dots(event) ? expanded(event) : event; }
 
 }  // namespace snapward::events

@@ -103,11 +103,23 @@ struct Pattern::Matcher {
   }
 };
 
+// The steps of a path: EventBridge joins the names on the way to a field with dots, so {"a.b": 1} is {"a": {"b": 1}} to it, in patterns
+// as in events (User Guide, "Considerations when creating event patterns"). Nothing when there are more than anybody needs.
+inline constexpr std::size_t kMostSteps = 200;
+inline std::optional<std::vector<std::string>> steps_of(const std::string& name) {
+  if (std::ranges::count(name, '.') >= static_cast<std::ptrdiff_t>(kMostSteps)) return std::nullopt;
+  return split(name, '.');
+}
+
+// The event with each name that has dots taken apart; the same value when it has none.
+Json without_dots(const Json& event);
+
+// To be asked about events without dots in their names.
 struct Pattern::Node {
   struct Field {
-    std::string key;
-    std::vector<Matcher> values;  // a leaf
-    std::shared_ptr<const Node> object;
+    std::string key;              // without dots
+    std::vector<Matcher> values;  // a leaf; a name can stand for a leaf and, in another field, for an object
+    std::shared_ptr<Node> object;
   };
   std::vector<Field> fields;
   std::vector<std::vector<std::shared_ptr<const Node>>> either;  // $or: of each group, one
