@@ -4,6 +4,7 @@
 
 #include "base/arn.hpp"
 #include "base/crash_point.hpp"
+#include "services/sns/signing.hpp"
 #include "wire/protocol.hpp"
 #include "wire/sigv4.hpp"
 
@@ -28,6 +29,7 @@ Destination unsigned_destination(const wire::HttpRequest& request, const std::st
   if (request.method == "POST")
     for (const auto& [name, value] : wire::parse_query(request.body))
       if (name == "Action") action = value;
+  if (const std::string region = sns::region_of_certificate(request.path()); !region.empty()) return {wire::find_service("sns"), region};
   const auto parsed = Arn::parse(arn);
   for (const char* name : {"sns", "sts", "sqs", "iam", "ec2"})
     if (const auto* service = wire::find_service(name); service && service->find(action))
@@ -98,6 +100,11 @@ void Front::handle(const wire::HttpRequest& request, Respond respond) {
 
   const auto scope = wire::scope_of(request);
   const Destination to = destination_of(request, options_.default_region);
+  if (request.method == "GET" && sns::is_certificate_path(request.path()))
+    return perform({"sns", to.region, "GetSigningCertificate", Json::object({{"Path", request.path()}})}, [respond = std::move(respond)](
+                                                                                                              const cloud::Reply& reply) {
+      respond([reply] { return reply ? text(200, std::string((*reply)["Certificate"].string_or())) : text(404, "not found\n"); });
+    });
   if (!to.service)
     return respond([scope, id] {
       if (!scope)

@@ -1,24 +1,52 @@
 #include "services/sns/sns.hpp"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
-#include "base/arn.hpp"
-#include "base/crash_point.hpp"
+#include <algorithm>
+#include <set>
+
 #include "base/text.hpp"
-#include "events/pattern.hpp"
+#include "services/sns/filter.hpp"
+#include "services/sns/message.hpp"
 
 namespace snapward::services::sns {
 
 namespace {
-constexpr std::size_t kMaxMessage = 262'144;
-// The default policy of HTTP/S endpoints: 3 retries, 20 seconds apart (SNS Developer Guide, "Creating an HTTP/S delivery policy").
-constexpr std::int64_t kMaxRetries = 3;
-constexpr Duration kRetryDelay = std::chrono::seconds(20);
 
-std::unexpected<cloud::Error> invalid_parameter(const std::string& what) {
-  return cloud::error("InvalidParameter", "Invalid parameter: " + what);
+constexpr const char* kActions[] = {"GetTopicAttributes", "SetTopicAttributes",       "AddPermission", "RemovePermission", "DeleteTopic",
+                                    "Subscribe",          "ListSubscriptionsByTopic", "Publish"};
+constexpr const char* kDeliveryPolicy =
+    R"({"http":{"defaultHealthyRetryPolicy":{"minDelayTarget":20,"maxDelayTarget":20,"numRetries":3,"numMaxDelayRetries":0,)"
+    R"("numNoDelayRetries":0,"numMinDelayRetries":0,"backoffFunction":"linear"},"disableSubscriptionOverrides":false,)"
+    R"("defaultRequestPolicy":{"headerContentType":"text/plain; charset=UTF-8"}}})";
+
+bool is_topic_attribute(std::string_view name) {
+  static const std::set<std::string_view> kNames = {"DeliveryPolicy",   "DisplayName",   "KmsMasterKeyId", "Policy",
+                                                    "SignatureVersion", "TracingConfig", "ArchivePolicy"};
+  return kNames.contains(name) || name.ends_with("FeedbackRoleArn") || name.ends_with("FeedbackSampleRate");
 }
+
+bool is_name(std::string_view name) {
+  return !name.empty() && name.size() <= 256 &&
+         std::ranges::all_of(name, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_'; });
+}
+
+// What every topic has until it is given another: the account may do all.
+Json default_policy(const std::string& topic, const std::string& account) {
+  Json::Array actions;
+  for (const char* action : kActions) actions.emplace_back(fmt::format("SNS:{}", action));
+  return Json::object(
+      {{"Version", "2008-10-17"},
+       {"Id", "__default_policy_ID"},
+       {"Statement",
+        Json::array({Json::object({{"Sid", "__default_statement_ID"},
+                                   {"Effect", "Allow"},
+                                   {"Principal", Json::object({{"AWS", "*"}})},
+                                   {"Action", std::move(actions)},
+                                   {"Resource", topic},
+                                   {"Condition", Json::object({{"StringEquals", Json::object({{"AWS:SourceOwner", account}})}})}})})}});
+}
+
 }  // namespace
 
 Json Sns::Subscription::to_row() const {
@@ -59,6 +87,10 @@ Sns::Sns(Environment& env, Outbound& outbound) : Service("sns", env), outbound_(
   on("GetSubscriptionAttributes", [this](const Call& c) { return subscription_attributes(c); });
   on("SetSubscriptionAttributes", [this](const Call& c) { return set_subscription_attributes(c); });
   on("Publish", [this](const Call& c) { return publish(c); });
+  on("PublishBatch", [this](const Call& c) { return publish_batch(c); });
+  on("AddPermission", [this](const Call& c) { return permissions(c); });
+  on("RemovePermission", [this](const Call& c) { return permissions(c); });
+  on("GetSigningCertificate", [this](const Call& c) { return certificate(c); });  // not an API: the server's own path
   on("TagResource", [this](const Call& c) { return tags(c); });
   on("UntagResource", [this](const Call& c) { return tags(c); });
   on("ListTagsForResource", [this](const Call& c) { return tags(c); });
@@ -86,6 +118,7 @@ void Sns::restore() {
                            .confirmed = r["confirmed"].bool_or(false),
                            .attributes = r["attributes"]};
   });
+  each_row("signing", [&](const std::string&, const Json& r) { signer_ = Signer::from_row(r); });
   each_row("deliveries", [&](const std::string& id, const Json& r) {
     deliveries_[id] = {.id = id,
                        .subscription = std::string(r["subscription"].string_or()),
@@ -100,11 +133,13 @@ void Sns::restore() {
   });
 }
 
-std::expected<Sns::Topic*, cloud::Error> Sns::find_topic(const Call& call, std::string_view arn) {
-  const auto parsed = Arn::parse(arn);
-  if (!parsed || parsed->service != "sns") return invalid_parameter("TopicArn");
+std::expected<Sns::Topic*, cloud::Error> Sns::find_topic(const Call& call, const char* parameter) {
+  const std::string_view arn = call.input[parameter].string_or();
+  const auto parsed = arn_in(arn, parameter);
+  if (!parsed) return std::unexpected(parsed.error());
+  if (parsed->region != call.region) return invalid_parameter(parameter);
   const auto found = topics_.find(arn);
-  if (found == topics_.end() || found->second.region != call.region) return cloud::error("NotFound", "Topic does not exist", 404);
+  if (found == topics_.end()) return cloud::error("NotFound", "Topic does not exist", 404);
   return &found->second;
 }
 
@@ -116,27 +151,38 @@ std::expected<Sns::Subscription*, cloud::Error> Sns::find_subscription(const Cal
 
 Reply Sns::create_topic(const Call& call) {
   const std::string name(call.input["Name"].string_or());
-  const bool fits = !name.empty() && name.size() <= 256 && std::all_of(name.begin(), name.end(), [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_';
-  });
-  if (name.ends_with(".fifo") || call.input["Attributes"]["FifoTopic"].string_or() == "true")
+  const bool fifo = call.input["Attributes"]["FifoTopic"].string_or() == "true";
+  if (fifo && name.ends_with(".fifo") && is_name(name.substr(0, name.size() - 5)))
     return invalid_parameter("FIFO topics are not supported by Snapward's local cloud");
-  if (!fits) return invalid_parameter("Topic Name");
+  if (fifo || !is_name(name)) return invalid_parameter("Topic Name");
+  Json::Object attributes;
+  if (call.input["Attributes"].is_object())
+    for (const auto& [attribute, value] : call.input["Attributes"].as_object()) {
+      if (attribute == "FifoTopic") continue;  // false: what it is without
+      if (!is_topic_attribute(attribute)) return invalid_parameter("Attributes Reason: Unknown attribute " + attribute);
+      attributes.set(attribute, value);
+    }
   const std::string arn = fmt::format("arn:aws:sns:{}:{}:{}", call.region, env_.account, name);
-  auto [topic, fresh] = topics_.try_emplace(arn);
-  if (fresh) {
-    topic->second.arn = arn;
-    topic->second.name = name;
-    topic->second.region = call.region;
-    if (call.input.find("Attributes")) topic->second.attributes = call.input["Attributes"];
-    if (call.input.find("Tags")) topic->second.tags = call.input["Tags"];
-    save("topics", arn, topic->second.to_row());
+  auto [entry, fresh] = topics_.try_emplace(arn);
+  Topic& topic = entry->second;
+  if (!fresh) {
+    for (const auto& [attribute, value] : attributes)
+      if (topic.attributes[attribute] != value)
+        return invalid_parameter("Attributes Reason: Topic already exists with different attributes");
+    for (const Json& tag : call.input["Tags"].items())
+      if (std::ranges::find(topic.tags.items(), tag) == topic.tags.items().end())
+        return invalid_parameter("Tags Reason: Topic already exists with different tags");
+    return Json::object({{"TopicArn", arn}});
   }
+  topic = {.arn = arn, .name = name, .region = call.region, .attributes = Json(std::move(attributes))};
+  if (call.input.find("Tags")) topic.tags = call.input["Tags"];
+  save("topics", arn, topic.to_row());
   return Json::object({{"TopicArn", arn}});
 }
 
 Reply Sns::delete_topic(const Call& call) {
   const std::string arn(call.input["TopicArn"].string_or());
+  if (const auto parsed = arn_in(arn, "TopicArn"); !parsed) return std::unexpected(parsed.error());
   topics_.erase(arn);
   drop("topics", arn);
   std::erase_if(subscriptions_, [&](const auto& entry) {
@@ -160,7 +206,7 @@ Reply Sns::list_topics(const Call& call) {
 }
 
 Reply Sns::topic_attributes(const Call& call) {
-  const auto topic = find_topic(call, call.input["TopicArn"].string_or());
+  const auto topic = find_topic(call);
   if (!topic) return std::unexpected(topic.error());
   std::int64_t confirmed = 0, pending = 0;
   for (const auto& [arn, s] : subscriptions_)
@@ -172,46 +218,140 @@ Reply Sns::topic_attributes(const Call& call) {
       .set("SubscriptionsPending", std::to_string(pending))
       .set("SubscriptionsDeleted", "0");
   if (!out.find("DisplayName")) out.set("DisplayName", "");
+  if (!out.find("Policy")) out.set("Policy", default_policy((*topic)->arn, env_.account).dump());
+  if (!out.find("EffectiveDeliveryPolicy")) out.set("EffectiveDeliveryPolicy", kDeliveryPolicy);
   return Json::object({{"Attributes", std::move(out)}});
 }
 
 Reply Sns::set_topic_attributes(const Call& call) {
-  const auto topic = find_topic(call, call.input["TopicArn"].string_or());
+  const auto topic = find_topic(call);
   if (!topic) return std::unexpected(topic.error());
+  const std::string name(call.input["AttributeName"].string_or());
+  if (!is_topic_attribute(name)) return invalid_parameter("AttributeName");
   Json::Object attributes = (*topic)->attributes.as_object();
-  attributes.set(std::string(call.input["AttributeName"].string_or()), call.input["AttributeValue"].string_or());
+  attributes.set(name, call.input["AttributeValue"].string_or());
   (*topic)->attributes = Json(std::move(attributes));
   save("topics", (*topic)->arn, (*topic)->to_row());
   return Json(Json::Object{});
 }
 
+Reply Sns::permissions(const Call& call) {
+  const auto found = find_topic(call);
+  if (!found) return std::unexpected(found.error());
+  Topic& topic = **found;
+  const Json policy = Json::parse(topic.attributes["Policy"].string_or()).value_or(default_policy(topic.arn, env_.account));
+  const std::string_view label = call.input["Label"].string_or();
+  Json::Array statements;
+  for (const Json& statement : policy["Statement"].items())
+    if (statement["Sid"].string_or() != label)
+      statements.push_back(statement);
+    else if (call.operation == "AddPermission")
+      return invalid_parameter("Statement already exists");
+  if (call.operation == "AddPermission") {
+    Json::Array actions, principals;
+    for (const Json& action : call.input["ActionName"].items()) {
+      if (std::ranges::find(kActions, action.string_or()) == std::end(kActions))
+        return invalid_parameter("Policy statement action out of service scope!");
+      actions.emplace_back(fmt::format("SNS:{}", action.string_or()));
+    }
+    for (const Json& account : call.input["AWSAccountId"].items())
+      principals.emplace_back(fmt::format("arn:aws:iam::{}:root", account.string_or()));
+    const auto one_or_all = [](Json::Array list) { return list.size() == 1 ? list[0] : Json(std::move(list)); };
+    statements.push_back(Json::object({{"Sid", label},
+                                       {"Effect", "Allow"},
+                                       {"Principal", Json::object({{"AWS", one_or_all(std::move(principals))}})},
+                                       {"Action", one_or_all(std::move(actions))},
+                                       {"Resource", topic.arn}}));
+  }
+  Json::Object changed = policy.as_object(), attributes = topic.attributes.as_object();
+  changed.set("Statement", std::move(statements));
+  attributes.set("Policy", Json(std::move(changed)).dump());
+  topic.attributes = Json(std::move(attributes));
+  save("topics", topic.arn, topic.to_row());
+  return Json(Json::Object{});
+}
+
+namespace {
+
+using Fits = std::expected<void, cloud::Error>;
+
+// Whether a subscription can have the endpoint, by its protocol.
+Fits check_endpoint(const std::string& protocol, const std::string& endpoint) {
+  const auto arn = Arn::parse(endpoint);
+  if (protocol == "sqs") return arn && arn->service == "sqs" ? Fits() : invalid_parameter("SQS endpoint ARN");
+  if (protocol == "lambda") return arn && arn->service == "lambda" ? Fits() : invalid_parameter("Lambda endpoint ARN");
+  if (protocol == "sms")
+    return is_phone_number(endpoint) ? Fits() : Fits(cloud::error("InvalidParameter", "Invalid SMS endpoint: " + endpoint));
+  if (protocol == "email" || protocol == "email-json")
+    return endpoint.find('@') != std::string::npos ? Fits() : invalid_parameter("Endpoint");
+  if (protocol == "http" || protocol == "https") return endpoint.starts_with(protocol + "://") ? Fits() : invalid_parameter("Endpoint");
+  return invalid_parameter("Amazon SNS's protocol '" + protocol + "' is not supported by Snapward's local cloud");
+}
+
+// A subscription's attributes with some changed; errors are what AWS says behind "Invalid parameter: ".
+std::expected<Json, std::string> changed(const Json& attributes, const Json& changes) {
+  Json::Object out = attributes.as_object();
+  for (const auto& [name, value] : changes.as_object()) {
+    std::string text(value.string_or());
+    if (name == "RawMessageDelivery") {
+      text = lower(text);
+      if (text != "true" && text != "false")
+        return std::unexpected(fmt::format("RawMessageDelivery: Invalid value [{}]. Must be true or false.", value.string_or()));
+    } else if (name == "FilterPolicyScope") {
+      if (text != kByBody && text != kByAttributes)
+        return std::unexpected(
+            fmt::format("FilterPolicyScope: Invalid value [{}]. Please use either MessageBody or MessageAttributes", text));
+    } else if (name == "RedrivePolicy" && !text.empty()) {
+      const auto policy = read_json(text);
+      if (!policy) return std::unexpected("RedrivePolicy: failed to parse JSON. " + policy.error());
+      if (!Arn::parse((*policy)["deadLetterTargetArn"].string_or()))
+        return std::unexpected("RedrivePolicy: deadLetterTargetArn is an invalid arn");
+    } else if (name != "RedrivePolicy" && name != "FilterPolicy" && name != "DeliveryPolicy" && name != "SubscriptionRoleArn" &&
+               name != "ReplayPolicy") {
+      return std::unexpected("AttributeName");
+    }
+    if (text.empty())
+      out.erase(name);
+    else
+      out.set(name, text);
+  }
+  Json result(std::move(out));
+  if (auto fits = check_filter(result["FilterPolicy"].string_or(), result["FilterPolicyScope"].string_or(kByAttributes)); !fits)
+    return std::unexpected(fits.error());
+  return result;
+}
+
+}  // namespace
+
 Reply Sns::subscribe(const Call& call) {
-  const auto topic = find_topic(call, call.input["TopicArn"].string_or());
+  const auto topic = find_topic(call);
   if (!topic) return std::unexpected(topic.error());
   const std::string protocol(call.input["Protocol"].string_or()), endpoint(call.input["Endpoint"].string_or());
-  const bool http = protocol == "http" || protocol == "https", email = protocol == "email" || protocol == "email-json";
-  if (!http && !email && protocol != "sqs" && protocol != "lambda")
-    return invalid_parameter("Amazon SNS's protocol '" + protocol + "' is not supported by Snapward's local cloud");
-  if (endpoint.empty() || (http && !endpoint.starts_with(protocol + "://")) || (email && endpoint.find('@') == std::string::npos) ||
-      ((protocol == "sqs" || protocol == "lambda") && !Arn::parse(endpoint)))
-    return invalid_parameter("Endpoint");
-  for (const auto& [arn, s] : subscriptions_)
-    if (s.topic == (*topic)->arn && s.protocol == protocol && s.endpoint == endpoint)
-      return Json::object(
-          {{"SubscriptionArn", s.confirmed || call.input["ReturnSubscriptionArn"].bool_or(false) ? arn : "pending confirmation"}});
+  if (auto fits = check_endpoint(protocol, endpoint); !fits) return std::unexpected(fits.error());
+  const Json given = call.input["Attributes"].is_object() ? call.input["Attributes"] : Json(Json::Object{});
+  auto attributes = changed(Json(Json::Object{}), given);
+  if (!attributes) return invalid_parameter("Attributes Reason: " + attributes.error());
+  const auto answer = [&](const Subscription& s) {
+    return Json::object(
+        {{"SubscriptionArn", s.confirmed || call.input["ReturnSubscriptionArn"].bool_or(false) ? s.arn : "pending confirmation"}});
+  };
+  for (const auto& [arn, s] : subscriptions_) {
+    if (s.topic != (*topic)->arn || s.protocol != protocol || s.endpoint != endpoint) continue;
+    for (const auto& [name, value] : given.as_object()) {
+      const std::string_view usual = name == "RawMessageDelivery" ? "false" : name == "FilterPolicyScope" ? kByAttributes : "";
+      if (s.attributes[name].string_or(usual) != (*attributes)[name].string_or(usual))
+        return invalid_parameter("Attributes Reason: Subscription already exists with different attributes");
+    }
+    return answer(s);
+  }
   Subscription s;
   s.arn = (*topic)->arn + ':' + env_.loop.entropy().uuid();
   s.topic = (*topic)->arn;
   s.protocol = protocol;
   s.endpoint = endpoint;
   s.token = env_.loop.entropy().hex(64);
-  s.confirmed = !http && !email;  // queues and functions of the same account need no asking
-  if (call.input.find("Attributes")) {
-    s.attributes = call.input["Attributes"];
-    if (const Json* policy = s.attributes.find("FilterPolicy"); policy && !policy->string_or().empty())
-      if (const auto parsed = snapward::events::Pattern::parse(policy->string_or()); !parsed)
-        return invalid_parameter("FilterPolicy: " + parsed.error().message);
-  }
+  s.attributes = *std::move(attributes);
+  s.confirmed = protocol == "sqs" || protocol == "lambda" || protocol == "sms";  // the others are asked first
   const std::string arn = s.arn;
   store(subscriptions_[arn] = std::move(s));
   const Subscription& added = subscriptions_.at(arn);
@@ -228,8 +368,7 @@ Reply Sns::subscribe(const Call& call) {
          .attributes = {},
          .published = env_.loop.now(),
          .attempts = 0});
-  return Json::object(
-      {{"SubscriptionArn", added.confirmed || call.input["ReturnSubscriptionArn"].bool_or(false) ? arn : "pending confirmation"}});
+  return answer(added);
 }
 
 Reply Sns::confirm(const Call& call) {
@@ -244,7 +383,7 @@ Reply Sns::confirm(const Call& call) {
 
 Reply Sns::unsubscribe(const Call& call) {
   const std::string arn(call.input["SubscriptionArn"].string_or());
-  if (!Arn::parse(arn)) return invalid_parameter("SubscriptionArn");
+  if (const auto parsed = arn_in(arn, "SubscriptionArn"); !parsed) return std::unexpected(parsed.error());
   subscriptions_.erase(arn);
   drop("subscriptions", arn);
   return Json(Json::Object{});
@@ -253,7 +392,7 @@ Reply Sns::unsubscribe(const Call& call) {
 Reply Sns::list_subscriptions(const Call& call) {
   const Json* topic = call.input.find("TopicArn");
   if (topic)
-    if (const auto found = find_topic(call, topic->string_or()); !found) return std::unexpected(found.error());
+    if (const auto found = find_topic(call); !found) return std::unexpected(found.error());
   const auto from = page_position(call.input["NextToken"].string_or());
   if (call.input.find("NextToken") && !from) return invalid_parameter("NextToken");
   Json::Array out;
@@ -280,20 +419,23 @@ Reply Sns::subscription_attributes(const Call& call) {
       .set("Owner", env_.account);
   out.set("PendingConfirmation", (*s)->confirmed ? "false" : "true")
       .set("ConfirmationWasAuthenticated", (*s)->confirmed ? "true" : "false");
+  // Everybody who calls is one user of the account.
+  out.set("SubscriptionPrincipal", fmt::format("arn:aws:iam::{}:user/snapward", env_.account));
   if (!out.find("RawMessageDelivery")) out.set("RawMessageDelivery", "false");
+  if (!out.find("FilterPolicy"))
+    out.erase("FilterPolicyScope");
+  else if (!out.find("FilterPolicyScope"))
+    out.set("FilterPolicyScope", kByAttributes);
   return Json::object({{"Attributes", std::move(out)}});
 }
 
 Reply Sns::set_subscription_attributes(const Call& call) {
   const auto s = find_subscription(call);
   if (!s) return std::unexpected(s.error());
-  const std::string name(call.input["AttributeName"].string_or()), value(call.input["AttributeValue"].string_or());
-  if (name == "FilterPolicy" && !value.empty())
-    if (const auto parsed = snapward::events::Pattern::parse(value); !parsed)
-      return invalid_parameter("FilterPolicy: " + parsed.error().message);
-  Json::Object attributes = (*s)->attributes.as_object();
-  attributes.set(name, value);
-  (*s)->attributes = Json(std::move(attributes));
+  const std::string name(call.input["AttributeName"].string_or());
+  auto attributes = changed((*s)->attributes, Json::object({{name, call.input["AttributeValue"].string_or()}}));
+  if (!attributes) return invalid_parameter(attributes.error());
+  (*s)->attributes = *std::move(attributes);
   store(**s);
   return Json(Json::Object{});
 }
@@ -307,183 +449,6 @@ Reply Sns::tags(const Call& call) {
       call.operation == "TagResource" ? merge_tags(topic.tags, call.input["Tags"]) : remove_tags(topic.tags, call.input["TagKeys"]);
   save("topics", topic.arn, topic.to_row());
   return Json(Json::Object{});
-}
-
-// ── Publishing ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-// A filter policy over message attributes is a flat event pattern over {name: value}.
-bool Sns::wanted(const Subscription& s, const Json& attributes) {
-  const std::string_view policy = s.attributes["FilterPolicy"].string_or();
-  if (policy.empty()) return true;
-  const auto pattern = snapward::events::Pattern::parse(policy);
-  if (!pattern) return true;
-  Json::Object event;
-  if (attributes.is_object())
-    for (const auto& [name, attribute] : attributes.as_object()) {
-      const std::string_view type = attribute["DataType"].string_or(), text = attribute["StringValue"].string_or();
-      auto parsed = type == "Number" || type == "String.Array" ? Json::parse(text) : Result<Json>(Json(text));
-      event.set(name, parsed ? *std::move(parsed) : Json(text));
-    }
-  return pattern->matches(Json(std::move(event)));
-}
-
-Reply Sns::publish(const Call& call) {
-  const Json& in = call.input;
-  const std::string target(in.find("TopicArn") ? in["TopicArn"].string_or() : in["TargetArn"].string_or());
-  const auto topic = find_topic(call, target);
-  if (!topic) return std::unexpected(topic.error());
-  const std::string message(in["Message"].string_or()), subject(in["Subject"].string_or());
-  if (message.empty()) return invalid_parameter("Empty message");
-  if (message.size() > kMaxMessage) return invalid_parameter("Message too long");
-  if (in.find("Subject") && (subject.empty() || subject.size() > 100 || subject.find('\n') != std::string::npos))
-    return invalid_parameter("Subject");
-  const bool structured = in["MessageStructure"].string_or() == "json";
-  Json by_protocol;
-  if (structured) {
-    const auto parsed = Json::parse(message);
-    if (!parsed || !(*parsed)["default"].is_string()) return invalid_parameter("Message Structure - No default entry in JSON message body");
-    by_protocol = *parsed;
-  }
-  const std::string message_id = env_.loop.entropy().uuid();
-  for (const auto& [arn, s] : subscriptions_) {
-    if (s.topic != (*topic)->arn || !s.confirmed || !wanted(s, in["MessageAttributes"])) continue;
-    std::string text = message;
-    if (structured) text = by_protocol[s.protocol].string_or(by_protocol["default"].string_or());
-    send({.id = {},
-          .subscription = arn,
-          .type = "Notification",
-          .message_id = message_id,
-          .message = std::move(text),
-          .subject = subject,
-          .attributes = in["MessageAttributes"],
-          .published = env_.loop.now(),
-          .attempts = 0});
-  }
-  return Json::object({{"MessageId", message_id}});
-}
-
-void Sns::send(Delivery d) {
-  d.id = env_.loop.entropy().uuid();
-  save("deliveries", d.id, d.to_row());
-  const std::string id = d.id;
-  deliveries_[id] = std::move(d);
-  env_.ledger.after_commit([this, id] { attempt(id); });
-}
-
-void Sns::attempt(const std::string& id) {
-  const auto found = deliveries_.find(id);
-  if (found != deliveries_.end()) env_.loop.spawn(deliver(found->second));
-}
-
-Json Sns::envelope(const Delivery& d, const Subscription& s) const {
-  Json::Object out{{"Type", d.type}, {"MessageId", d.message_id}};
-  if (d.type == "SubscriptionConfirmation") out.set("Token", s.token);
-  out.set("TopicArn", s.topic);
-  if (!d.subject.empty()) out.set("Subject", d.subject);
-  out.set("Message", d.message);
-  if (d.type == "SubscriptionConfirmation")
-    out.set("SubscribeURL",
-            fmt::format("{}/?Action=ConfirmSubscription&TopicArn={}&Token={}", env_.base_url, percent_encode(s.topic), s.token));
-  out.set("Timestamp", iso_millis(d.published));
-  if (d.type == "Notification")
-    out.set("UnsubscribeURL", fmt::format("{}/?Action=Unsubscribe&SubscriptionArn={}", env_.base_url, percent_encode(s.arn)));
-  if (d.attributes.is_object() && !d.attributes.as_object().empty()) {
-    Json::Object attributes;
-    for (const auto& [name, a] : d.attributes.as_object())
-      attributes.set(
-          name, Json::object({{"Type", a["DataType"]},
-                              {"Value", a.find("BinaryValue") ? Json(base64_encode(a["BinaryValue"].string_or())) : a["StringValue"]}}));
-    out.set("MessageAttributes", std::move(attributes));
-  }
-  return out;
-}
-
-Task<void> Sns::deliver(Delivery d) {
-  const auto found = subscriptions_.find(d.subscription);
-  if (found == subscriptions_.end()) {  // unsubscribed meanwhile
-    deliveries_.erase(d.id);
-    drop("deliveries", d.id);
-    co_return;
-  }
-  crash_point("delivering");
-  const Subscription s = found->second;
-  const bool raw = s.attributes["RawMessageDelivery"].string_or() == "true" && d.type == "Notification";
-  const Json json = envelope(d, s);
-  const cloud::Caller itself{.service = "sns.amazonaws.com", .role = {}, .source = s.topic};
-  std::string failure;
-  if (s.protocol == "sqs") {
-    const auto queue = Arn::parse(s.endpoint);
-    Json::Object input{{"QueueUrl", fmt::format("{}/{}/{}", env_.base_url, queue->account, queue->resource)},
-                       {"MessageBody", raw ? d.message : json.dump()}};
-    if (raw && d.attributes.is_object()) input.set("MessageAttributes", d.attributes);
-    Call call{"sqs", queue->region, "SendMessage", std::move(input), itself};
-    const Reply reply = co_await env_.cloud->call(std::move(call));
-    if (!reply) failure = reply.error().message;
-  } else if (s.protocol == "lambda") {
-    Json event = Json::object(
-        {{"Records", Json::array({Json::object(
-                         {{"EventSource", "aws:sns"}, {"EventVersion", "1.0"}, {"EventSubscriptionArn", s.arn}, {"Sns", json}})})}});
-    Call call{"lambda", Arn::parse(s.topic)->region, "Invoke",
-              Json::object({{"FunctionName", s.endpoint}, {"InvocationType", "Event"}, {"Payload", event.dump()}}), itself};
-    const Reply reply = co_await env_.cloud->call(std::move(call));
-    if (!reply) failure = reply.error().message;
-  } else if (s.protocol == "email" || s.protocol == "email-json") {
-    std::string body = d.message;
-    if (d.type == "SubscriptionConfirmation") body += "\n\n" + std::string(json["SubscribeURL"].string_or());
-    outbound_.mail(s.endpoint, d.subject.empty() ? "AWS Notification Message" : d.subject, s.protocol == "email-json" ? json.dump() : body);
-  } else {
-    wire::HttpRequest request;
-    request.headers.add("Content-Type", "text/plain; charset=UTF-8");
-    request.headers.add("User-Agent", "Amazon Simple Notification Service Agent");
-    request.headers.add("x-amz-sns-message-type", d.type);
-    request.headers.add("x-amz-sns-message-id", d.message_id);
-    request.headers.add("x-amz-sns-topic-arn", s.topic);
-    if (d.type == "Notification") request.headers.add("x-amz-sns-subscription-arn", s.arn);
-    if (raw) request.headers.add("x-amz-sns-rawdelivery", "true");
-    request.body = raw ? d.message : json.dump();
-    std::string url = s.endpoint;
-    const auto response = co_await outbound_.http(std::move(url), std::move(request));
-    if (!response)
-      failure = response.error();
-    else if (response->status < 200 || response->status > 299)
-      failure = fmt::format("the endpoint answered with HTTP status {}", response->status);
-  }
-  crash_point("delivered");
-  settle(std::move(d), failure);
-}
-
-void Sns::metrics(Metrics& m) const {
-  m.gauge("snapward_notifications_waiting", "Notifications accepted and not yet delivered.", static_cast<double>(deliveries_.size()));
-}
-
-void Sns::settle(Delivery d, const std::string& failure) {
-  if (failure.empty() || d.attempts >= kMaxRetries) {
-    if (!failure.empty())
-      spdlog::warn("notification {} could not be delivered to {} after {} attempts: {}", d.message_id, d.subscription, d.attempts + 1,
-                   failure);
-    deliveries_.erase(d.id);
-    drop("deliveries", d.id);
-    const auto s = subscriptions_.find(d.subscription);
-    if (failure.empty() || s == subscriptions_.end()) return;
-    const auto policy = Json::parse(s->second.attributes["RedrivePolicy"].string_or("{}"));
-    const auto queue = policy ? Arn::parse((*policy)["deadLetterTargetArn"].string_or()) : std::nullopt;
-    if (!queue) return;
-    env_.loop.spawn(env_.cloud->call({"sqs",
-                                      queue->region,
-                                      "SendMessage",
-                                      Json::object({{"QueueUrl", fmt::format("{}/{}/{}", env_.base_url, queue->account, queue->resource)},
-                                                    {"MessageBody", envelope(d, s->second).dump()}}),
-                                      {.service = "sns.amazonaws.com", .role = {}, .source = s->second.topic}}),
-                    [](const Reply& reply) {
-                      if (!reply) spdlog::warn("a dead letter could not be queued: {}", reply.error().message);
-                    });
-    return;
-  }
-  ++d.attempts;
-  save("deliveries", d.id, d.to_row());
-  const std::string id = d.id;
-  deliveries_[id] = std::move(d);
-  env_.loop.after(kRetryDelay, [this, id] { attempt(id); });
 }
 
 }  // namespace snapward::services::sns
