@@ -24,10 +24,11 @@ std::vector<std::pair<std::string, std::string>> parse_query(std::string_view qu
 
 ApiError missing_parameter(const Service& service, Protocol protocol, const std::string& path) {
   if (protocol == Protocol::ec2 || service.name == "sqs")
-    return {"MissingParameter", fmt::format("The request must contain the parameter {}", path), 400, {}};
+    return {
+        "MissingParameter", fmt::format("The request must contain the parameter {}", path) + (service.name == "sqs" ? "." : ""), 400, {}};
   const std::string message =
       fmt::format("1 validation error detected: Value null at '{}' failed to satisfy constraint: Member must not be null", path);
-  if (protocol == Protocol::query) return {service.name == "sns" ? "InvalidParameter" : "ValidationError", message, 400, {}};
+  if (protocol == Protocol::query) return {"ValidationError", message, 400, {}};
   return {"ValidationException", message, 400, {}};
 }
 

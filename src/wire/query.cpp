@@ -48,7 +48,7 @@ class Reader {
       std::string name = form_name(protocol_, member);
       if (protocol_ == Protocol::query && member.ref.flattened && member.ref.shape->type == ShapeType::list)
         name = flat_name(member.ref, name);
-      const std::string at = path.empty() ? name : path + '.' + name;
+      const std::string shown = validated() ? uncapitalised(name) : name, at = path.empty() ? shown : path + '.' + shown;
       const auto found = node.children.find(name);
       if (found == node.children.end()) {
         if (member.required) return std::unexpected(missing_parameter(service_, protocol_, at));
@@ -63,6 +63,14 @@ class Reader {
   }
 
  private:
+  // Whether errors name places as the services do that check requests by their models: "attributes.name.member.dataType".
+  [[nodiscard]] bool validated() const { return protocol_ == Protocol::query && service_.name != "sqs"; }
+
+  static std::string uncapitalised(std::string name) {
+    if (!name.empty() && name[0] >= 'A' && name[0] <= 'Z') name[0] = static_cast<char>(name[0] + 32);
+    return name;
+  }
+
   Decoded<Json> any(const Ref& ref, const Node& node, const std::string& path) {
     switch (ref.shape->type) {
       case ShapeType::structure:
@@ -101,7 +109,7 @@ class Reader {
     }
     Json::Array out;
     for (const auto& [index, child] : numbered(*items)) {
-      auto value = any(ref.shape->item, *child, fmt::format("{}.{}", path, index));
+      auto value = any(ref.shape->item, *child, fmt::format("{}.{}{}", path, index, validated() ? ".member" : ""));
       if (!value) return std::unexpected(value.error());
       out.push_back(*std::move(value));
     }
@@ -124,7 +132,8 @@ class Reader {
         return std::unexpected(missing_parameter(service_, protocol_, fmt::format("{}.{}.{}", path, index, key_name)));
       const auto value = child->children.find(value_name);
       static const Node kNothing;
-      auto decoded = any(ref.shape->value, value == child->children.end() ? kNothing : value->second, path);
+      auto decoded = any(ref.shape->value, value == child->children.end() ? kNothing : value->second,
+                         validated() ? fmt::format("{}.{}.member", path, *key->second.text) : path);
       if (!decoded) return std::unexpected(decoded.error());
       out.set(*key->second.text, *std::move(decoded));
     }

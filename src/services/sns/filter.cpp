@@ -90,13 +90,13 @@ std::expected<void, std::string> check_filter(std::string_view policy, std::stri
   if (!json) return std::unexpected("FilterPolicy: failed to parse JSON. " + json.error());
   if (!json->is_object()) return std::unexpected("FilterPolicy: failed to parse JSON. Filter is not an object");
   if (json->as_object().empty()) return {};
+  if (const auto pattern = snapward::events::Pattern::parse(json->dump()); !pattern)
+    return std::unexpected("FilterPolicy: " + pattern.error().message);
   const Size size = size_of(*json, 1);
   if (size.keys > kMostKeys) return std::unexpected("FilterPolicy: Filter policy can not have more than 5 keys");
   if (scope != kByBody && size.nested)
     return std::unexpected("FilterPolicy: Filter policy scope MessageAttributes does not support nested filter policy");
   if (size.combinations > kMostCombinations) return std::unexpected("FilterPolicy: Filter policy is too complex");
-  if (const auto pattern = snapward::events::Pattern::parse(policy); !pattern)
-    return std::unexpected("FilterPolicy: " + pattern.error().message);
   return {};
 }
 

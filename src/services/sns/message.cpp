@@ -26,7 +26,7 @@ std::expected<void, cloud::Error> check_name(std::string_view name) {
 
 std::expected<void, cloud::Error> check_value(const std::string& name, const Json& attribute) {
   const std::string_view type = attribute["DataType"].string_or(), basic = type.substr(0, type.find('.'));
-  if (basic != "String" && basic != "Number" && basic != "Binary")
+  if ((basic != "String" && basic != "Number" && basic != "Binary") || type.size() == basic.size() + 1)
     return bad_attribute(
         fmt::format("The message attribute '{}' has an invalid message attribute type, the set of supported type prefixes is Binary, "
                     "Number, and String.",

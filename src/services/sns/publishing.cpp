@@ -145,7 +145,7 @@ void Sns::attempt(const std::string& id) {
 
 const Signer& Sns::signer() {
   if (!signer_) {
-    signer_ = Signer::generate(env_.loop.now());
+    signer_ = Signer::generate(env_.loop.entropy(), env_.loop.now());
     save("signing", "key", signer_->to_row());
   }
   return *signer_;
@@ -164,12 +164,10 @@ Json Sns::envelope(const Delivery& d, const Subscription& s) {
   if (!d.subject.empty()) out.set("Subject", d.subject);
   out.set("Message", d.message);
   if (d.type == "SubscriptionConfirmation")
-    out.set("SubscribeURL",
-            fmt::format("{}/?Action=ConfirmSubscription&TopicArn={}&Token={}", env_.base_url, percent_encode(s.topic), s.token));
+    out.set("SubscribeURL", fmt::format("{}/?Action=ConfirmSubscription&TopicArn={}&Token={}", env_.base_url, s.topic, s.token));
   out.set("Timestamp", iso_millis(d.published));
   sign(out, s);
-  if (d.type == "Notification")
-    out.set("UnsubscribeURL", fmt::format("{}/?Action=Unsubscribe&SubscriptionArn={}", env_.base_url, percent_encode(s.arn)));
+  if (d.type == "Notification") out.set("UnsubscribeURL", fmt::format("{}/?Action=Unsubscribe&SubscriptionArn={}", env_.base_url, s.arn));
   if (d.attributes.is_object() && !d.attributes.as_object().empty()) {
     Json::Object attributes;
     for (const auto& [name, a] : d.attributes.as_object())

@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 #include <openssl/bio.h>
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
 #include <openssl/evp.h>
+#include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
@@ -28,6 +31,55 @@ using Key = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY, EVP_PKEY_free>>;
 using Certificate = std::unique_ptr<X509, Freed<X509, X509_free>>;
 using DigestContext = std::unique_ptr<EVP_MD_CTX, Freed<EVP_MD_CTX, EVP_MD_CTX_free>>;
 using Memory = std::unique_ptr<BIO, Freed<BIO, BIO_free_all>>;
+
+using Number = std::unique_ptr<BIGNUM, Freed<BIGNUM, BN_clear_free>>;
+using NumberContext = std::unique_ptr<BN_CTX, Freed<BN_CTX, BN_CTX_free>>;
+using Builder = std::unique_ptr<OSSL_PARAM_BLD, Freed<OSSL_PARAM_BLD, OSSL_PARAM_BLD_free>>;
+using Parameters = std::unique_ptr<OSSL_PARAM, Freed<OSSL_PARAM, OSSL_PARAM_free>>;
+using KeyContext = std::unique_ptr<EVP_PKEY_CTX, Freed<EVP_PKEY_CTX, EVP_PKEY_CTX_free>>;
+
+constexpr unsigned long kExponent = RSA_F4;
+
+// A prime of half the key's bits that an RSA key can be made of: the first one from a random number on.
+Number prime(Entropy& entropy, BN_CTX* context) {
+  BIGNUM* read = nullptr;
+  BN_hex2bn(&read, entropy.hex(kKeyBits / 8).c_str());
+  Number p(read);
+  for (int top = 1; top <= 2; ++top) BN_set_bit(p.get(), kKeyBits / 2 - top);  // so that the product has all the key's bits
+  BN_set_bit(p.get(), 0);
+  while (BN_mod_word(p.get(), kExponent) == 1 || BN_check_prime(p.get(), context, nullptr) != 1) BN_add_word(p.get(), 2);
+  return p;
+}
+
+// The library's own generation would draw from the system; all that is random comes from the Entropy, so that a simulation repeats.
+Key rsa_key(Entropy& entropy) {
+  const NumberContext context(BN_CTX_secure_new());
+  const Number p = prime(entropy, context.get()), q = prime(entropy, context.get());
+  const Number n(BN_new()), d(BN_new()), e(BN_new()), p1(BN_dup(p.get())), q1(BN_dup(q.get())), phi(BN_new());
+  BN_sub_word(p1.get(), 1);
+  BN_sub_word(q1.get(), 1);
+  BN_set_word(e.get(), kExponent);
+  BN_mul(n.get(), p.get(), q.get(), context.get());
+  BN_mul(phi.get(), p1.get(), q1.get(), context.get());
+  BN_mod_inverse(d.get(), e.get(), phi.get(), context.get());
+  const Number d_p(BN_new()), d_q(BN_new()), q_inverse(BN_new());
+  BN_mod(d_p.get(), d.get(), p1.get(), context.get());
+  BN_mod(d_q.get(), d.get(), q1.get(), context.get());
+  BN_mod_inverse(q_inverse.get(), q.get(), p.get(), context.get());
+  const Builder builder(OSSL_PARAM_BLD_new());
+  const std::pair<const char*, const Number*> members[] = {
+      {OSSL_PKEY_PARAM_RSA_N, &n},           {OSSL_PKEY_PARAM_RSA_E, &e},
+      {OSSL_PKEY_PARAM_RSA_D, &d},           {OSSL_PKEY_PARAM_RSA_FACTOR1, &p},
+      {OSSL_PKEY_PARAM_RSA_FACTOR2, &q},     {OSSL_PKEY_PARAM_RSA_EXPONENT1, &d_p},
+      {OSSL_PKEY_PARAM_RSA_EXPONENT2, &d_q}, {OSSL_PKEY_PARAM_RSA_COEFFICIENT1, &q_inverse}};
+  for (const auto& [name, number] : members) OSSL_PARAM_BLD_push_BN(builder.get(), name, number->get());
+  const Parameters parameters(OSSL_PARAM_BLD_to_param(builder.get()));
+  const KeyContext from(EVP_PKEY_CTX_new_from_name(nullptr, "RSA", nullptr));
+  EVP_PKEY* key = nullptr;
+  EVP_PKEY_fromdata_init(from.get());
+  EVP_PKEY_fromdata(from.get(), &key, EVP_PKEY_KEYPAIR, parameters.get());
+  return Key(key);
+}
 
 std::string text_of(BIO* bio) {
   char* data = nullptr;
@@ -70,8 +122,8 @@ Signer::Signer(std::string key, std::string certificate)
                                   [](void* it) { EVP_PKEY_free(static_cast<EVP_PKEY*>(it)); });
 }
 
-Signer Signer::generate(Instant now) {
-  const Key key(EVP_RSA_gen(kKeyBits));
+Signer Signer::generate(Entropy& entropy, Instant now) {
+  const Key key = rsa_key(entropy);
   assert(key);
   const Certificate certificate = self_signed(key.get(), now);
   const Memory key_pem(BIO_new(BIO_s_mem())), certificate_pem(BIO_new(BIO_s_mem()));

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/entropy.hpp"
 #include "base/json.hpp"
 #include "base/time.hpp"
 
@@ -18,7 +19,7 @@ std::string text_to_sign(const Json& envelope);
 class Signer {
  public:
   // A new 2048-bit key and a certificate for sns.amazonaws.com, valid for ten years from `now`. Takes about a tenth of a second.
-  static Signer generate(Instant now);
+  static Signer generate(Entropy& entropy, Instant now);
   // As to_row() wrote it; nothing when that is not a key and a certificate.
   static std::optional<Signer> from_row(const Json& row);
   [[nodiscard]] Json to_row() const;

@@ -182,7 +182,7 @@ Reply Sns::create_topic(const Call& call) {
 
 Reply Sns::delete_topic(const Call& call) {
   const std::string arn(call.input["TopicArn"].string_or());
-  if (const auto parsed = arn_in(arn, "TopicArn"); !parsed) return std::unexpected(parsed.error());
+  if (const auto topic = find_topic(call); !topic && topic.error().code != "NotFound") return std::unexpected(topic.error());
   topics_.erase(arn);
   drop("topics", arn);
   std::erase_if(subscriptions_, [&](const auto& entry) {
