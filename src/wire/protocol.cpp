@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
 
 #include "base/time.hpp"
 #include "base/utf8.hpp"
@@ -60,6 +61,18 @@ const char* type_name(ShapeType type) {
 }
 
 namespace {
+// The name that an error has over SQS's JSON protocol; its code is that of the query protocol, and stays in a header.
+std::string json_name_of(std::string_view code) {
+  static const std::map<std::string_view, std::string_view> kNames = {{"MissingParameter", "MissingRequiredParameterException"},
+                                                                      {"InvalidParameterValue", "InvalidParameterValueException"},
+                                                                      {"QueueAlreadyExists", "QueueNameExists"},
+                                                                      {"NonExistentQueue", "QueueDoesNotExist"}};
+  constexpr std::string_view kPrefix = "AWS.SimpleQueueService.";
+  if (code.starts_with(kPrefix)) code.remove_prefix(kPrefix.size());
+  const auto known = kNames.find(code);
+  return "com.amazonaws.sqs#" + std::string(known == kNames.end() ? code : known->second);
+}
+
 std::string rfc822(Instant at) {
   const auto day = std::chrono::floor<std::chrono::days>(at);
   const std::chrono::year_month_day date{day};
@@ -263,7 +276,7 @@ HttpResponse encode_error(const Service* service, Protocol protocol, const ApiEr
     case Protocol::json:
     case Protocol::rest_json: {
       Json::Object body = error.fields.is_object() ? error.fields.as_object() : Json::Object{};
-      if (protocol == Protocol::json) body.set("__type", error.code);
+      if (protocol == Protocol::json) body.set("__type", service && service->query_compatible ? json_name_of(error.code) : error.code);
       body.set(message_member(service), utf8_of(error.message));
       response.headers.add("Content-Type", service && protocol == Protocol::json ? json_content_type(*service) : "application/json");
       response.headers.add("x-amzn-ErrorType", error.code);

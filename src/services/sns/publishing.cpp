@@ -179,12 +179,12 @@ Json Sns::envelope(const Delivery& d, const Subscription& s) {
   return Json(std::move(out));
 }
 
-// Functions always get version 1 (recorded by AWS, 2023).
 void Sns::sign(Json::Object& envelope, const Subscription& s) {
   const auto topic = topics_.find(s.topic);
-  const bool second = s.protocol != "lambda" && topic != topics_.end() && topic->second.attributes["SignatureVersion"].string_or() == "2";
-  const std::string version = second ? "2" : "1", text = text_to_sign(Json(envelope));
-  envelope.set("SignatureVersion", version).set("Signature", signer().sign(text, version));
+  const std::string version = topic != topics_.end() && topic->second.attributes["SignatureVersion"].string_or() == "2" ? "2" : "1";
+  // Functions are told version 1 whatever it is (recorded by AWS, 2023).
+  envelope.set("SignatureVersion", s.protocol == "lambda" ? "1" : version);
+  envelope.set("Signature", signer().sign(text_to_sign(Json(envelope)), version));
   envelope.set("SigningCertURL", env_.base_url + signer().certificate_path(Arn::parse(s.topic)->region));
 }
 

@@ -2,16 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "base/arn.hpp"
 #include "base/text.hpp"
+#include "services/sqs/checks.hpp"
 
 namespace snapward::services::sqs {
 
 namespace {
-
-constexpr std::size_t kMaxBody = 1'048'576;
 
 struct Attribute {
   const char* name;
@@ -20,48 +20,48 @@ struct Attribute {
 };
 constexpr Attribute kNumbers[] = {{"VisibilityTimeout", "30", 0, 43'200},
                                   {"DelaySeconds", "0", 0, 900},
-                                  {"MaximumMessageSize", "1048576", 1024, 1'048'576},
+                                  {"MaximumMessageSize", "1048576", 1024, kMaxBytes},
                                   {"MessageRetentionPeriod", "345600", 60, 1'209'600},
                                   {"ReceiveMessageWaitTimeSeconds", "0", 0, 20}};
+// Attributes that an empty value takes away.
+constexpr std::string_view kRemovable[] = {"Policy", "RedrivePolicy", "RedriveAllowPolicy", "KmsMasterKeyId",
+                                           "KmsDataKeyReusePeriodSeconds"};
+
+bool is_removable(std::string_view name) { return std::ranges::find(kRemovable, name) != std::end(kRemovable); }
 
 std::unexpected<cloud::Error> no_queue() {
   return cloud::error("AWS.SimpleQueueService.NonExistentQueue", "The specified queue does not exist.");
 }
 
-std::string md5(std::string_view text) { return *digest_hex("MD5", text); }
+std::unexpected<cloud::Error> unknown_attribute(const std::string& name) {
+  return cloud::error("InvalidAttributeName", fmt::format("Unknown Attribute {}.", name));
+}
 
-// MD5 over the sorted attributes, each with its lengths (SQS Developer Guide, "Calculating the MD5 message digest for message attributes").
-std::string md5_of_attributes(const Json& attributes) {
-  std::map<std::string, Json> sorted;
-  for (const auto& [name, value] : attributes.as_object()) sorted[name] = value;
-  std::string bytes;
-  const auto add = [&](std::string_view s) {
-    const auto n = static_cast<std::uint32_t>(s.size());
-    for (int shift = 24; shift >= 0; shift -= 8) bytes.push_back(static_cast<char>(n >> shift & 255));
-    bytes += s;
-  };
-  for (const auto& [name, value] : sorted) {
-    const bool binary = value["DataType"].string_or().starts_with("Binary");
-    add(name);
-    add(value["DataType"].string_or());
-    bytes.push_back(binary ? 2 : 1);
-    add(value[binary ? "BinaryValue" : "StringValue"].string_or());
+bool is_queue_name(std::string_view name) {
+  constexpr std::size_t kLongest = 80;
+  const std::string_view base = name.ends_with(".fifo") ? name.substr(0, name.size() - 5) : name;
+  return !base.empty() && name.size() <= kLongest &&
+         std::ranges::all_of(base, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_'; });
+}
+
+// What a queue's type has to do with an attribute; `fifo`: of the queue, which is being made or not.
+std::expected<void, cloud::Error> check_fifo_attribute(const std::string& name, std::string_view value, bool fifo, bool creating) {
+  if (name == "FifoQueue") {
+    if (!fifo) return unknown_attribute(name);
+    if (!creating && value != "true")
+      return cloud::error("InvalidAttributeValue",
+                          "Invalid value for the parameter FifoQueue. Reason: Modifying queue type is not supported.");
+    return {};
   }
-  return md5(bytes);
+  if (name == "ContentBasedDeduplication") return fifo ? std::expected<void, cloud::Error>() : unknown_attribute(name);
+  if (!fifo) return cloud::error("InvalidAttributeName", fmt::format("You can specify the {} only when FifoQueue is set to true.", name));
+  const bool fits =
+      name == "DeduplicationScope" ? value == "queue" || value == "messageGroup" : value == "perQueue" || value == "perMessageGroupId";
+  if (!fits) return cloud::error("InvalidAttributeValue", fmt::format("Invalid value for the parameter {}.", name));
+  return {};
 }
 
 }  // namespace
-
-Json Sqs::Message::to_row() const {
-  return Json::object({{"id", id},
-                       {"body", body},
-                       {"attributes", attributes},
-                       {"sent", sent.time_since_epoch().count()},
-                       {"visible", visible.time_since_epoch().count()},
-                       {"first", first_received.time_since_epoch().count()},
-                       {"receives", receives},
-                       {"handle", handle}});
-}
 
 Json Sqs::Queue::to_row() const {
   Json::Object list;
@@ -70,6 +70,7 @@ Json Sqs::Queue::to_row() const {
                        {"region", region},
                        {"url", url},
                        {"created", created.time_since_epoch().count()},
+                       {"modified", modified.time_since_epoch().count()},
                        {"attributes", std::move(list)},
                        {"tags", tags}});
 }
@@ -82,19 +83,28 @@ std::int64_t Sqs::Queue::number(std::string_view attribute, std::int64_t fallbac
   return value;
 }
 
+std::string_view Sqs::Queue::text(std::string_view attribute) const {
+  const auto found = attributes.find(attribute);
+  return found == attributes.end() ? std::string_view() : std::string_view(found->second);
+}
+
 Sqs::Sqs(Environment& env) : Service("sqs", env) {
   on("CreateQueue", [this](const Call& c) { return create_queue(c); });
   on("DeleteQueue", [this](const Call& c) { return delete_queue(c); });
   on("GetQueueUrl", [this](const Call& c) { return get_url(c); });
   on("ListQueues", [this](const Call& c) { return list_queues(c); });
+  on("ListDeadLetterSourceQueues", [this](const Call& c) { return dead_letter_sources(c); });
   on("GetQueueAttributes", [this](const Call& c) { return get_attributes(c); });
   on("SetQueueAttributes", [this](const Call& c) { return set_attributes(c); });
+  on("AddPermission", [this](const Call& c) { return permissions(c); });
+  on("RemovePermission", [this](const Call& c) { return permissions(c); });
   on("SendMessage", [this](const Call& c) { return send(c); });
   on("SendMessageBatch", [this](const Call& c) { return send_batch(c); });
   on_async("ReceiveMessage", [this](Call c) { return receive(std::move(c)); });
   on("DeleteMessage", [this](const Call& c) { return remove(c); });
   on("DeleteMessageBatch", [this](const Call& c) { return remove_batch(c); });
   on("ChangeMessageVisibility", [this](const Call& c) { return change_visibility(c); });
+  on("ChangeMessageVisibilityBatch", [this](const Call& c) { return change_visibility_batch(c); });
   on("PurgeQueue", [this](const Call& c) { return purge(c); });
   on("TagQueue", [this](const Call& c) { return tags(c); });
   on("UntagQueue", [this](const Call& c) { return tags(c); });
@@ -104,9 +114,7 @@ Sqs::Sqs(Environment& env) : Service("sqs", env) {
 Json Sqs::resource_policy(const std::string& arn) const {
   const auto parsed = Arn::parse(arn);
   const auto queue = parsed ? queues_.find({parsed->region, parsed->resource}) : queues_.end();
-  if (queue == queues_.end()) return {};
-  const auto policy = queue->second.attributes.find("Policy");
-  return policy == queue->second.attributes.end() ? Json() : Json::parse(policy->second).value_or(Json());
+  return queue == queues_.end() ? Json() : Json::parse(queue->second.text("Policy")).value_or(Json());
 }
 
 void Sqs::restore() {
@@ -116,28 +124,33 @@ void Sqs::restore() {
     q.region = r["region"].string_or();
     q.url = r["url"].string_or();
     q.created = Instant(Duration(r["created"].integer_or(0)));
+    q.modified = Instant(Duration(r["modified"].integer_or(r["created"].integer_or(0))));
     q.tags = r["tags"];
     if (r["attributes"].is_object())
       for (const auto& [name, value] : r["attributes"].as_object()) q.attributes[name] = value.string_or();
     const std::pair key(q.region, q.name);
     queues_[key] = std::move(q);
   });
+  const auto queue_of = [this](const std::vector<std::string>& parts) {
+    const auto queue = parts.size() >= 3 ? queues_.find({parts[0], parts[1]}) : queues_.end();
+    return queue == queues_.end() ? nullptr : &queue->second;
+  };
   each_row("messages", [&](const std::string& row, const Json& r) {
     const auto parts = split(row, '/');
-    const auto queue = parts.size() == 3 ? queues_.find({parts[0], parts[1]}) : queues_.end();
-    if (queue == queues_.end()) return;
+    Queue* queue = queue_of(parts);
+    if (!queue) return;
     std::int64_t number = 0;
     std::from_chars(parts[2].data(), parts[2].data() + parts[2].size(), number);
-    Message m{.id = std::string(r["id"].string_or()),
-              .body = std::string(r["body"].string_or()),
-              .attributes = r["attributes"],
-              .sent = Instant(Duration(r["sent"].integer_or(0))),
-              .visible = Instant(Duration(r["visible"].integer_or(0))),
-              .first_received = Instant(Duration(r["first"].integer_or(0))),
-              .receives = r["receives"].integer_or(0),
-              .handle = std::string(r["handle"].string_or())};
-    queue->second.messages[number] = std::move(m);
-    queue->second.next = std::max(queue->second.next, number + 1);
+    queue->messages[number] = Message::from_row(r);
+    queue->next = std::max(queue->next, number + 1);
+  });
+  each_row("accepted", [&](const std::string& row, const Json& r) {
+    Queue* queue = queue_of(split(row, '/'));
+    if (!queue) return;
+    const std::int64_t number = r["number"].integer_or(0);
+    queue->accepted[std::string(r["id"].string_or())] = {
+        .message_id = std::string(r["message"].string_or()), .number = number, .at = Instant(Duration(r["at"].integer_or(0)))};
+    queue->next = std::max(queue->next, number + 1);
   });
 }
 
@@ -154,44 +167,46 @@ std::expected<Sqs::Queue*, cloud::Error> Sqs::find(const Call& call) {
 
 Reply Sqs::create_queue(const Call& call) {
   const std::string name(call.input["QueueName"].string_or());
-  const bool fits = !name.empty() && name.size() <= 80 && std::all_of(name.begin(), name.end(), [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_';
-  });
-  if (name.ends_with(".fifo") || call.input["Attributes"]["FifoQueue"].string_or() == "true")
-    return cloud::error("AWS.SimpleQueueService.UnsupportedOperation", "FIFO queues are not supported by Snapward's local cloud.");
-  if (!fits)
+  const Json given = call.input["Attributes"].is_object() ? call.input["Attributes"] : Json(Json::Object{});
+  const bool fifo = given["FifoQueue"].string_or() == "true";
+  if (fifo && !name.ends_with(".fifo"))
+    return cloud::error("InvalidParameterValue",
+                        "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, must end with .fifo "
+                        "suffix and be 1 to 80 in length");
+  if (!is_queue_name(name) || (name.ends_with(".fifo") && !fifo))
     return cloud::error("InvalidParameterValue", "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length");
-  auto [queue, fresh] = queues_.try_emplace({call.region, name});
-  Queue& q = queue->second;
-  if (fresh) {
-    q.name = name;
-    q.region = call.region;
-    q.url = fmt::format("{}/{}/{}", env_.base_url, env_.account, name);
-    q.created = env_.loop.now();
-    for (const Attribute& a : kNumbers) q.attributes[a.name] = a.fallback;
-    if (call.input.find("tags")) q.tags = call.input["tags"];
+  Queue fresh;
+  fresh.name = name;
+  fresh.region = call.region;
+  fresh.url = fmt::format("{}/{}/{}", env_.base_url, env_.account, name);
+  fresh.created = fresh.modified = env_.loop.now();
+  if (auto good = check_attributes(fresh, given, true); !good) return std::unexpected(good.error());
+  for (const Attribute& a : kNumbers) fresh.attributes[a.name] = a.fallback;
+  fresh.attributes["SqsManagedSseEnabled"] = given.find("KmsMasterKeyId") ? "false" : "true";
+  if (fifo) {
+    fresh.attributes["ContentBasedDeduplication"] = "false";
+    fresh.attributes["DeduplicationScope"] = "queue";
+    fresh.attributes["FifoThroughputLimit"] = "perQueue";
   }
-  Call set = call;
-  set.input = Json::object({{"QueueUrl", q.url}, {"Attributes", call.input["Attributes"]}});
-  if (fresh) {
-    if (auto done = set_attributes(set); !done) {
-      queues_.erase(queue);
-      return done;
-    }
-    store(q);
-  } else if (call.input["Attributes"].is_object()) {
-    for (const auto& [attribute, value] : call.input["Attributes"].as_object())
-      if (q.attributes[attribute] != value.string_or())
+  for (const auto& [attribute, value] : given.as_object())
+    if (!is_removable(attribute) || !value.string_or().empty()) fresh.attributes[attribute] = value.string_or();
+  if (call.input.find("tags")) fresh.tags = call.input["tags"];
+  const std::pair id(call.region, name);
+  if (const auto known = queues_.find(id); known != queues_.end()) {
+    for (const auto& [attribute, value] : given.as_object())
+      if (known->second.text(attribute) != fresh.text(attribute))
         return cloud::error("QueueAlreadyExists",
                             "A queue already exists with the same name and a different value for attribute " + attribute);
+    return Json::object({{"QueueUrl", known->second.url}});
   }
-  return Json::object({{"QueueUrl", q.url}});
+  store(fresh);
+  return Json::object({{"QueueUrl", (queues_[id] = std::move(fresh)).url}});
 }
 
 Reply Sqs::delete_queue(const Call& call) {
   const auto q = find(call);
   if (!q) return std::unexpected(q.error());
-  for (const auto& [number, m] : (*q)->messages) drop("messages", key(**q, number));
+  purge(call);
   drop("queues", (*q)->region + '/' + (*q)->name);
   for (const auto& waiter : (*q)->waiters)
     if (!waiter.is_set()) env_.loop.defer([waiter] { waiter.set(false); });
@@ -205,14 +220,45 @@ Reply Sqs::get_url(const Call& call) {
   return Json::object({{"QueueUrl", found->second.url}});
 }
 
-Reply Sqs::list_queues(const Call& call) {
+namespace {
+
+// A page of queue URLs, which are in the order of the names; a token only when MaxResults was given (API Reference).
+template <class Wanted>
+Reply page_of_urls(const Call& call, const auto& queues, const char* member, Wanted wanted) {
+  constexpr std::size_t kMost = 1000;
+  const std::int64_t asked = call.input["MaxResults"].integer_or(kMost);
+  if (asked < 1 || asked > static_cast<std::int64_t>(kMost))
+    return invalid_value(std::to_string(asked), "MaxResults", "Value must be between 1 and 1000.");
+  const auto from = page_position(call.input["NextToken"].string_or());
+  if (call.input.find("NextToken") && !from) return invalid_value(call.input["NextToken"].string_or(), "NextToken", "Invalid token.");
   Json::Array out;
-  for (const auto& [id, q] : queues_)
-    if (id.first == call.region && id.second.starts_with(call.input["QueueNamePrefix"].string_or()) && out.size() < 1000)
-      out.push_back(Json(q.url));
   Json::Object reply;
-  reply.set_if(!out.empty(), "QueueUrls", out);
+  for (const auto& [id, q] : queues) {
+    if (id.first != call.region || id.second < from.value_or("") || !wanted(q)) continue;
+    if (out.size() == static_cast<std::size_t>(asked)) {
+      if (call.input.find("MaxResults")) reply.set("NextToken", page_token(id.second));
+      break;
+    }
+    out.emplace_back(q.url);
+  }
+  reply.set_if(!out.empty() || std::string_view(member) == "queueUrls", member, out);
   return Json(std::move(reply));
+}
+
+}  // namespace
+
+Reply Sqs::list_queues(const Call& call) {
+  return page_of_urls(call, queues_, "QueueUrls",
+                      [&](const Queue& q) { return q.name.starts_with(call.input["QueueNamePrefix"].string_or()); });
+}
+
+Reply Sqs::dead_letter_sources(const Call& call) {
+  const auto letters = find(call);
+  if (!letters) return std::unexpected(letters.error());
+  return page_of_urls(call, queues_, "queueUrls", [&, target = arn(**letters)](const Queue& q) {
+    const auto policy = Json::parse(q.text("RedrivePolicy"));
+    return policy && (*policy)["deadLetterTargetArn"].string_or() == target;
+  });
 }
 
 Reply Sqs::get_attributes(const Call& call) {
@@ -226,288 +272,124 @@ Reply Sqs::get_attributes(const Call& call) {
   all["ApproximateNumberOfMessagesNotVisible"] = std::to_string(hidden);
   all["ApproximateNumberOfMessagesDelayed"] = std::to_string(delayed);
   all["CreatedTimestamp"] = std::to_string(q.created.time_since_epoch().count() / 1000);
+  all["LastModifiedTimestamp"] = std::to_string(q.modified.time_since_epoch().count() / 1000);
   all["QueueArn"] = arn(q);
   Json::Object out;
-  const auto& names = call.input["AttributeNames"].items();
-  for (const auto& [name, value] : all)
-    if (std::any_of(names.begin(), names.end(),
-                    [&, &n = name](const Json& wanted) { return wanted.string_or() == "All" || wanted.string_or() == n; }))
-      out.set(name, value);
+  for (const Json& wanted : call.input["AttributeNames"].items()) {
+    const std::string name(wanted.string_or());
+    if (name == "All")
+      for (const auto& [each, value] : all) out.set(each, value);
+    else if (const auto one = all.find(name); one != all.end())
+      out.set(name, one->second);
+  }
   Json::Object reply;
   reply.set_if(!out.empty(), "Attributes", out);
   return Json(std::move(reply));
 }
 
-Reply Sqs::set_attributes(const Call& call) {
-  const auto q = find(call);
-  if (!q) return std::unexpected(q.error());
-  if (!call.input["Attributes"].is_object()) return Json(Json::Object{});
-  for (const auto& [name, value] : call.input["Attributes"].as_object()) {
-    const std::string text(value.string_or());
-    const auto* number = std::find_if(std::begin(kNumbers), std::end(kNumbers), [&, &n = name](const Attribute& a) { return n == a.name; });
-    if (number != std::end(kNumbers)) {
-      std::int64_t n = -1;
-      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
-      if (error != std::errc{} || end != text.data() + text.size() || n < number->least || n > number->most)
-        return cloud::error("InvalidAttributeValue", fmt::format("Invalid value for the parameter {}.", name));
-    } else if (name != "Policy" && name != "RedrivePolicy" && name != "RedriveAllowPolicy" && name != "KmsMasterKeyId" &&
-               name != "KmsDataKeyReusePeriodSeconds" && name != "SqsManagedSseEnabled" && name != "FifoQueue") {
-      return cloud::error("InvalidAttributeName", fmt::format("Unknown Attribute {}.", name));
-    } else if (name == "RedrivePolicy" && !text.empty()) {
-      const auto policy = Json::parse(text);
-      if (!policy || !Arn::parse((*policy)["deadLetterTargetArn"].string_or()))
-        return cloud::error("InvalidParameterValue", fmt::format("Value {} for parameter RedrivePolicy is invalid.", text));
-    }
-  }
-  for (const auto& [name, value] : call.input["Attributes"].as_object()) (*q)->attributes[name] = value.string_or();
-  store(**q);
-  return Json(Json::Object{});
-}
-
-std::expected<Json, cloud::Error> Sqs::add(Queue& q, const Json& entry) {
-  const std::string body(entry["MessageBody"].string_or());
-  if (body.empty()) return cloud::error("MissingParameter", "The request must contain the parameter MessageBody.");
-  if (body.size() > static_cast<std::size_t>(q.number("MaximumMessageSize", static_cast<std::int64_t>(kMaxBody))))
-    return cloud::error("InvalidParameterValue",
-                        fmt::format("One or more parameters are invalid. Reason: Message must be shorter than {} bytes.",
-                                    q.number("MaximumMessageSize", static_cast<std::int64_t>(kMaxBody))));
-  const std::int64_t delay = entry["DelaySeconds"].integer_or(q.number("DelaySeconds", 0));
-  if (delay < 0 || delay > 900)
-    return cloud::error(
-        "InvalidParameterValue",
-        fmt::format("Value {} for parameter DelaySeconds is invalid. Reason: DelaySeconds must be >= 0 and <= 900.", delay));
-  Message m;
-  m.id = env_.loop.entropy().uuid();
-  m.body = body;
-  m.attributes = entry["MessageAttributes"];
-  m.sent = env_.loop.now();
-  m.visible = m.sent + std::chrono::seconds(delay);
-  Json::Object out{{"MessageId", m.id}, {"MD5OfMessageBody", md5(body)}};
-  if (m.attributes.is_object() && !m.attributes.as_object().empty()) out.set("MD5OfMessageAttributes", md5_of_attributes(m.attributes));
-  const std::int64_t number = q.next++;
-  save("messages", key(q, number), m.to_row());
-  const Instant visible = m.visible;
-  q.messages[number] = std::move(m);
-  wake(q, visible);
-  return Json(std::move(out));
-}
-
-// Lets one long poll look again when a message becomes visible.
-void Sqs::wake(Queue& q, Instant at) {
-  while (!q.waiters.empty() && q.waiters.front().is_set()) q.waiters.pop_front();
-  if (q.waiters.empty()) return;
-  const auto waiter = q.waiters.front();
-  if (at <= env_.loop.now()) {
-    q.waiters.pop_front();
-    env_.loop.defer([waiter] {
-      if (!waiter.is_set()) waiter.set(true);
-    });
-  } else {
-    env_.loop.at(at, [waiter] {
-      if (!waiter.is_set()) waiter.set(true);
-    });
-  }
-}
-
-Reply Sqs::send(const Call& call) {
-  const auto q = find(call);
-  if (!q) return std::unexpected(q.error());
-  return add(**q, call.input);
-}
-
-Reply Sqs::send_batch(const Call& call) {
-  const auto q = find(call);
-  if (!q) return std::unexpected(q.error());
-  const auto& entries = call.input["Entries"].items();
-  if (entries.empty())
-    return cloud::error("AWS.SimpleQueueService.EmptyBatchRequest",
-                        "There should be at least one SendMessageBatchRequestEntry in the request.");
-  if (entries.size() > 10)
-    return cloud::error("AWS.SimpleQueueService.TooManyEntriesInBatchRequest", "Maximum number of entries per request are 10.");
-  Json::Array good, bad;
-  for (const Json& entry : entries) {
-    const auto added = add(**q, entry);
-    if (added) {
-      Json::Object ok = added->as_object();
-      good.push_back(Json(std::move(ok.set("Id", entry["Id"]))));
-    } else {
-      bad.push_back(
-          Json::object({{"Id", entry["Id"]}, {"Code", added.error().code}, {"Message", added.error().message}, {"SenderFault", true}}));
-    }
-  }
-  return Json::object({{"Successful", std::move(good)}, {"Failed", std::move(bad)}});
-}
-
-Json Sqs::take(Queue& q, const Json& request) {
-  const Instant now = env_.loop.now();
-  const std::int64_t most = request["MaxNumberOfMessages"].integer_or(1);
-  const std::int64_t hide = request["VisibilityTimeout"].integer_or(q.number("VisibilityTimeout", 30));
-  const auto retention = std::chrono::seconds(q.number("MessageRetentionPeriod", 345'600));
-  const auto policy =
-      Json::parse(q.attributes.contains("RedrivePolicy") && !q.attributes["RedrivePolicy"].empty() ? q.attributes["RedrivePolicy"] : "{}");
-  std::int64_t max_receives = 0;
-  std::optional<Arn> dead;
-  if (policy) {
-    const Json& count = (*policy)["maxReceiveCount"];
-    max_receives = count.is_string() ? std::strtoll(count.plain().c_str(), nullptr, 10) : count.integer_or(0);
-    dead = Arn::parse((*policy)["deadLetterTargetArn"].string_or());
-  }
-  const auto wants = [&](const char* list, std::string_view name) {
-    for (const char* field : {list, "AttributeNames"})
-      for (const Json& wanted : request[field].items())
-        if (wanted.string_or() == "All" || wanted.string_or() == name) return true;
-    return false;
-  };
-  Json::Array out;
-  for (auto at = q.messages.begin(); at != q.messages.end() && static_cast<std::int64_t>(out.size()) < most;) {
-    Message& m = at->second;
-    if (now - m.sent > retention) {
-      drop("messages", key(q, at->first));
-      at = q.messages.erase(at);
-      continue;
-    }
-    if (m.visible > now) {
-      ++at;
-      continue;
-    }
-    if (max_receives > 0 && m.receives >= max_receives && dead) {
-      if (const auto letters = queues_.find({dead->region, dead->resource}); letters != queues_.end() && &letters->second != &q) {
-        const std::int64_t number = letters->second.next++;
-        Message moved = m;
-        moved.receives = 0;
-        save("messages", key(letters->second, number), moved.to_row());
-        letters->second.messages[number] = std::move(moved);
-        wake(letters->second, now);
-        drop("messages", key(q, at->first));
-        at = q.messages.erase(at);
-        continue;
-      }
-    }
-    ++m.receives;
-    if (m.receives == 1) m.first_received = now;
-    m.visible = now + std::chrono::seconds(hide);
-    m.handle = base64_encode(fmt::format("{} {} {}", at->first, m.receives, env_.loop.entropy().hex(16)));
-    save("messages", key(q, at->first), m.to_row());
-    Json::Object json{{"MessageId", m.id}, {"ReceiptHandle", m.handle}, {"MD5OfBody", md5(m.body)}, {"Body", m.body}};
-    Json::Object attributes;
-    attributes.set_if(wants("MessageSystemAttributeNames", "SenderId"), "SenderId", env_.account);
-    attributes.set_if(wants("MessageSystemAttributeNames", "SentTimestamp"), "SentTimestamp",
-                      std::to_string(m.sent.time_since_epoch().count()));
-    attributes.set_if(wants("MessageSystemAttributeNames", "ApproximateReceiveCount"), "ApproximateReceiveCount",
-                      std::to_string(m.receives));
-    attributes.set_if(wants("MessageSystemAttributeNames", "ApproximateFirstReceiveTimestamp"), "ApproximateFirstReceiveTimestamp",
-                      std::to_string(m.first_received.time_since_epoch().count()));
-    json.set_if(!attributes.empty(), "Attributes", attributes);
-    if (m.attributes.is_object()) {
-      Json::Object chosen;
-      for (const auto& [name, value] : m.attributes.as_object())
-        for (const Json& wanted : request["MessageAttributeNames"].items()) {
-          const std::string_view w = wanted.string_or();
-          if (w == "All" || w == ".*" || w == name ||
-              (w.ends_with(".*") && std::string_view(name).starts_with(w.substr(0, w.size() - 1)))) {
-            chosen.set(name, value);
-            break;
-          }
-        }
-      if (!chosen.empty()) {
-        const std::string sum = md5_of_attributes(Json(chosen));
-        json.set("MessageAttributes", std::move(chosen)).set("MD5OfMessageAttributes", sum);
-      }
-    }
-    out.emplace_back(std::move(json));
-    ++at;
-  }
-  return out;
-}
-
-Task<Reply> Sqs::receive(Call call) {
-  auto q = find(call);
-  if (!q) co_return std::unexpected(q.error());
-  const std::int64_t most = call.input["MaxNumberOfMessages"].integer_or(1);
-  if (most < 1 || most > 10)
-    co_return cloud::error(
-        "InvalidParameterValue",
-        fmt::format("Value {} for parameter MaxNumberOfMessages is invalid. Reason: Must be between 1 and 10, if provided.", most));
-  const std::int64_t wait = call.input["WaitTimeSeconds"].integer_or((*q)->number("ReceiveMessageWaitTimeSeconds", 0));
-  if (wait < 0 || wait > 20)
-    co_return cloud::error(
-        "InvalidParameterValue",
-        fmt::format("Value {} for parameter WaitTimeSeconds is invalid. Reason: Must be >= 0 and <= 20, if provided.", wait));
-  const Instant deadline = env_.loop.now() + std::chrono::seconds(wait);
-  for (;;) {
-    Json messages = take(**q, call.input);
-    if (!messages.items().empty()) co_return Json::object({{"Messages", std::move(messages)}});
-    if (env_.loop.now() >= deadline) co_return Json(Json::Object{});
-    Future<bool> woken;
-    (*q)->waiters.push_back(woken);
-    Instant next = deadline;  // a hidden message may become visible before anything arrives
-    for (const auto& [number, m] : (*q)->messages) next = std::min(next, std::max(m.visible, env_.loop.now() + Duration(1)));
-    const auto timer = env_.loop.at(next, [woken] {
-      if (!woken.is_set()) woken.set(true);
-    });
-    co_await woken;
-    env_.loop.cancel(timer);
-    q = find(call);  // it may have been deleted meanwhile
-    if (!q) co_return std::unexpected(q.error());
-  }
-}
-
-std::expected<void, cloud::Error> Sqs::erase(Queue& q, const std::string& handle) {
-  const auto decoded = base64_decode(handle);
-  std::int64_t number = 0;
-  if (decoded) std::from_chars(decoded->data(), decoded->data() + decoded->size(), number);
-  if (number == 0)
-    return cloud::error("ReceiptHandleIsInvalid", fmt::format("The input receipt handle \"{}\" is not a valid receipt handle.", handle));
-  const auto m = q.messages.find(number);
-  if (m == q.messages.end()) return {};  // deleted before: fine
-  drop("messages", key(q, number));
-  q.messages.erase(m);
+std::expected<void, cloud::Error> Sqs::check_redrive(const Queue& queue, const std::string& text) const {
+  const auto invalid = [&](const std::string& reason) { return invalid_value(text, "RedrivePolicy", reason); };
+  constexpr std::int64_t kMostReceives = 1000;
+  const auto policy = Json::parse(text);
+  if (!policy || !policy->is_object()) return invalid("Redrive policy is not a valid JSON map.");
+  for (const char* name : {"deadLetterTargetArn", "maxReceiveCount"})
+    if (!policy->find(name)) return invalid(fmt::format("Redrive policy does not contain mandatory attribute: {}.", name));
+  const std::string count = (*policy)["maxReceiveCount"].plain();
+  if (!check_number("maxReceiveCount", count, 1, kMostReceives))
+    return invalid(
+        fmt::format("Invalid value for maxReceiveCount: {}, valid values are from 1 to {} both inclusive.", count, kMostReceives));
+  const auto target = Arn::parse((*policy)["deadLetterTargetArn"].string_or());
+  const auto letters = target && target->service == "sqs" ? queues_.find({target->region, target->resource}) : queues_.end();
+  if (letters == queues_.end() || target->region != queue.region) return invalid("Dead letter target does not exist.");
+  if (letters->second.fifo() != queue.fifo()) return invalid("Dead-letter queue must be same type of queue as the source.");
   return {};
 }
 
-Reply Sqs::remove(const Call& call) {
-  const auto q = find(call);
-  if (!q) return std::unexpected(q.error());
-  if (auto done = erase(**q, std::string(call.input["ReceiptHandle"].string_or())); !done) return std::unexpected(done.error());
+std::expected<void, cloud::Error> Sqs::check_attributes(const Queue& queue, const Json& attributes, bool creating) const {
+  for (const auto& [name, value] : attributes.as_object()) {
+    const std::string text(value.string_or());
+    const auto* number = std::ranges::find_if(kNumbers, [&, &n = name](const Attribute& a) { return n == a.name; });
+    if (number != std::end(kNumbers)) {
+      if (auto good = check_number(name, text, number->least, number->most); !good) return good;
+    } else if (name == "FifoQueue" || name == "ContentBasedDeduplication" || name == "DeduplicationScope" ||
+               name == "FifoThroughputLimit") {
+      if (auto good = check_fifo_attribute(name, text, queue.fifo(), creating); !good) return good;
+    } else if (name == "RedrivePolicy" && !text.empty()) {
+      if (auto good = check_redrive(queue, text); !good) return good;
+    } else if (!is_removable(name) && name != "SqsManagedSseEnabled") {
+      return unknown_attribute(name);
+    }
+  }
+  if (attributes["SqsManagedSseEnabled"].string_or() == "true" && !attributes["KmsMasterKeyId"].string_or().empty())
+    return cloud::error("InvalidAttributeName",
+                        "You can use one type of server-side encryption (SSE) at one time. You can either enable KMS SSE or SQS SSE.");
+  return {};
+}
+
+Reply Sqs::set_attributes(const Call& call) {
+  const auto found = find(call);
+  if (!found) return std::unexpected(found.error());
+  Queue& q = **found;
+  if (!call.input["Attributes"].is_object()) return Json(Json::Object{});
+  if (auto good = check_attributes(q, call.input["Attributes"], false); !good) return std::unexpected(good.error());
+  for (const auto& [name, value] : call.input["Attributes"].as_object()) {
+    const auto* number = std::ranges::find_if(kNumbers, [&, &n = name](const Attribute& a) { return n == a.name; });
+    if (!value.string_or().empty() || !is_removable(name))
+      q.attributes[name] = number != std::end(kNumbers) && value.string_or().empty() ? number->fallback : std::string(value.string_or());
+    else
+      q.attributes.erase(name);
+  }
+  if (!q.text("KmsMasterKeyId").empty()) q.attributes["SqsManagedSseEnabled"] = "false";
+  q.modified = env_.loop.now();
+  store(q);
   return Json(Json::Object{});
 }
 
-Reply Sqs::remove_batch(const Call& call) {
-  const auto q = find(call);
-  if (!q) return std::unexpected(q.error());
-  Json::Array good, bad;
-  for (const Json& entry : call.input["Entries"].items()) {
-    if (auto done = erase(**q, std::string(entry["ReceiptHandle"].string_or())); done)
-      good.push_back(Json::object({{"Id", entry["Id"]}}));
+Reply Sqs::permissions(const Call& call) {
+  const auto found = find(call);
+  if (!found) return std::unexpected(found.error());
+  Queue& q = **found;
+  const std::string_view label = call.input["Label"].string_or();
+  const bool adding = call.operation == "AddPermission";
+  const Json policy =
+      Json::parse(q.text("Policy")).value_or(Json::object({{"Version", "2008-10-17"}, {"Id", arn(q) + "/" + env_.loop.entropy().uuid()}}));
+  Json::Array statements;
+  bool known = false;
+  for (const Json& statement : policy["Statement"].items())
+    if (statement["Sid"].string_or() == label)
+      known = true;
     else
-      bad.push_back(
-          Json::object({{"Id", entry["Id"]}, {"Code", done.error().code}, {"Message", done.error().message}, {"SenderFault", true}}));
+      statements.push_back(statement);
+  if (known == adding) return invalid_value(label, "Label", adding ? "Already exists." : "can't find label.");
+  if (adding) {
+    Json::Array actions, principals;
+    for (const Json& action : call.input["Actions"].items()) actions.emplace_back(fmt::format("SQS:{}", action.string_or()));
+    for (const Json& account : call.input["AWSAccountIds"].items())
+      principals.emplace_back(fmt::format("arn:aws:iam::{}:root", account.string_or()));
+    const auto one_or_all = [](Json::Array list) { return list.size() == 1 ? list[0] : Json(std::move(list)); };
+    statements.push_back(Json::object({{"Sid", label},
+                                       {"Effect", "Allow"},
+                                       {"Principal", Json::object({{"AWS", one_or_all(std::move(principals))}})},
+                                       {"Action", one_or_all(std::move(actions))},
+                                       {"Resource", arn(q)}}));
   }
-  return Json::object({{"Successful", std::move(good)}, {"Failed", std::move(bad)}});
-}
-
-Reply Sqs::change_visibility(const Call& call) {
-  const auto q = find(call);
-  if (!q) return std::unexpected(q.error());
-  const std::int64_t seconds = call.input["VisibilityTimeout"].integer_or(0);
-  if (seconds < 0 || seconds > 43'200)
-    return cloud::error("InvalidParameterValue",
-                        fmt::format("Value {} for parameter VisibilityTimeout is invalid. Reason: Must be between 0 and 43200.", seconds));
-  for (auto& [number, m] : (*q)->messages) {
-    if (m.handle != call.input["ReceiptHandle"].string_or()) continue;
-    m.visible = env_.loop.now() + std::chrono::seconds(seconds);
-    save("messages", key(**q, number), m.to_row());
-    wake(**q, m.visible);
-    return Json(Json::Object{});
+  if (statements.empty()) {
+    q.attributes.erase("Policy");
+  } else {
+    Json::Object changed = policy.as_object();
+    q.attributes["Policy"] = Json(std::move(changed.set("Statement", std::move(statements)))).dump();
   }
-  return cloud::error("ReceiptHandleIsInvalid", "The input receipt handle is invalid.");
+  store(q);
+  return Json(Json::Object{});
 }
 
 Reply Sqs::purge(const Call& call) {
   const auto q = find(call);
   if (!q) return std::unexpected(q.error());
   for (const auto& [number, m] : (*q)->messages) drop("messages", key(**q, number));
+  for (const auto& [id, accepted] : (*q)->accepted) drop("accepted", key(**q, accepted.number));
   (*q)->messages.clear();
+  (*q)->accepted.clear();
   return Json(Json::Object{});
 }
 
