@@ -1,5 +1,5 @@
 // The wire front over real sockets: our server, our client, our signer.
-#include "services/front.hpp"
+#include "edge/front.hpp"
 
 #include <gtest/gtest.h>
 

@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "aws/aws_cloud.hpp"
+#include "base/descriptors.hpp"
 #include "base/log.hpp"
 #include "base/private_file.hpp"
 #include "base/thread_name.hpp"
@@ -82,16 +83,6 @@ Result<std::string> read_file(const std::string& path) {
   return std::string(std::istreambuf_iterator<char>(in), {});
 }
 
-Result<std::map<std::string, std::string>> read_keys(const std::string& path) {
-  const auto text = read_file(path);
-  if (!text) return std::unexpected(text.error());
-  const auto json = Json::parse(*text);
-  if (!json || !json->is_object()) return invalid(fmt::format("'{}' must hold a JSON object of access keys and their secrets", path));
-  std::map<std::string, std::string> out;
-  for (const auto& [key, secret] : json->as_object()) out[key] = secret.string_or();
-  return out;
-}
-
 // How far time has come in this state. A new process must not set it back, whatever the machine's clock says: histories and timers
 // hold times. Scaled time runs fast, so it is written ahead: a process that is killed has not seen more than what is kept.
 constexpr const char* kClockTable = "clock";
@@ -154,7 +145,7 @@ class Node {
 
   struct Tenure {
     world::World* world;
-    services::Front* front;
+    edge::Front* front;
   };
   std::mutex mutex_;  // guards these
   std::map<std::string, Tenure> tenures_;
@@ -163,8 +154,14 @@ class Node {
 };
 
 Result<void> Node::listen() {
+  constexpr std::size_t kMostConnections = 4096;
+  const std::size_t connections = std::min(kMostConnections, descriptors_for_connections(raise_descriptor_limit()));
   auto listening = net::Server::listen(
-      {.address = o_.host, .port = o_.port, .refusal = services::Front::refusal},
+      {.address = o_.host,
+       .port = o_.port,
+       .most_connections = connections,
+       .most_from_one_address = std::min(connections, o_.connections_per_address),
+       .refusal = edge::Front::refusal},
       [this](wire::HttpRequest request, net::Server::Respond respond) { gate_->handle(std::move(request), std::move(respond)); });
   if (!listening) return std::unexpected(listening.error());
   server_ = *std::move(listening);
@@ -188,7 +185,7 @@ int Node::run_alone() {
   auto store = open_store(o_);
   if (!store) return fail_with(store.error().message);
   if (const auto listening = listen(); !listening) return fail_with(listening.error().message);
-  gate_ = std::make_unique<nodes::Gate>();
+  gate_ = std::make_unique<nodes::Gate>(o_.origins);
   std::thread waiter([this] { stop_when_told(); });
   live(std::string(nodes::kWhole), **store, 0);
   server_->stop();
@@ -221,7 +218,8 @@ int Node::run_with_others() {
                                                                .held = [this](const auto& shard) { return leases_->held(shard); },
                                                                .owner = [this](const auto& shard) { return leases_->owner(shard); },
                                                                .epoch = [this](const auto& shard) { return leases_->epoch(shard); },
-                                                               .secret = database_.secret});
+                                                               .secret = database_.secret},
+                                        o_.origins);
   server_->start();
   fmt::print("Snapward {} listens on {} and takes its share of the state: {}\n", SNAPWARD_VERSION, base_url_,
              fmt::join(database_.shards, ", "));
@@ -379,6 +377,7 @@ void Node::live(const std::string& shard, store::Store& store, std::int64_t epoc
   cloud_options.account = o_.account;
   cloud_options.base_url = base_url_;
   cloud_options.stepper = true;
+  cloud_options.sealing_key = edge::sealing_key(o_.front.secret_keys);
   if (!in_one_piece()) cloud_options.part = part(shard, epoch);
   std::optional<Account> account;
   if (o_.controls) cloud_options.part = account.emplace(*o_.controls).part();
@@ -390,16 +389,16 @@ void Node::live(const std::string& shard, store::Store& store, std::int64_t epoc
   world.cloud.executions().set_mocks(o_.mocks);
   world.cloud.executions().keep_for(std::chrono::hours(24 * o_.keep_days));
   world.ledger.on_fenced([&world] { world.loop.stop(); });
-  services::FrontOptions front_options = o_.front;
+  edge::FrontOptions front_options = o_.front;
   runtimes::Processes::Options functions{.endpoint = base_url_, .time_scale = o_.time_scale};
-  if (!front_options.secret_keys.empty()) std::tie(functions.access_key, functions.secret_key) = *front_options.secret_keys.begin();
+  if (!front_options.secret_keys.empty()) functions.sessions.emplace(edge::sealing_key(front_options.secret_keys));
   runtimes::Processes processes(world.loop, std::move(functions), [&world](const auto&... line) { world.cloud.log_function(line...); });
   world.cloud.lambda().set_runtimes(processes);
   const auto at_aws = account ? account->cloud(world.loop) : nullptr;
   std::optional<controller::Controller> controller;
   if (account) controller.emplace(world.loop, world.ledger, *at_aws, world.cloud, o_.settings);
   front_options.metrics = [&] { return world.cloud.metrics() + (controller ? controller->metrics() : ""); };
-  services::Front front(world.loop, world.ledger, controller ? controller->door() : world.cloud, std::move(front_options));
+  edge::Front front(world.loop, world.ledger, controller ? controller->door() : world.cloud, std::move(front_options));
   nodes::Callers callers(world.ledger);
   {
     const std::lock_guard lock(mutex_);
@@ -477,6 +476,13 @@ void add_node_options(CLI::App& command, NodeOptions& o) {
       ->capture_default_str()
       ->check(CLI::Range(1, 100'000));
   c->add_option("--access-keys", o.keys_file, "JSON file {access key: secret}: check signatures with these, refuse others");
+  c->add_flag("--allow-anonymous", o.allow_anonymous, "without --access-keys, listen on an address that other machines reach");
+  c->add_flag("--anonymous-metrics", o.front.anonymous_metrics, "with --access-keys, GET /metrics needs no signature");
+  c->add_option("--allow-host", o.origins.allow_hosts, "a name that clients reach this server by, or *.DOMAIN; may be given again");
+  c->add_option("--allow-origin", o.origins.allow_origins, "an origin whose pages may call this server in browsers; may be given again");
+  c->add_option("--connections-per-address", o.connections_per_address, "connections that one address may have open; more are closed")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
   c->add_option("--keep-executions", o.keep_days, "days that executions and their histories are kept after their end")
       ->capture_default_str()
       ->check(CLI::Range(1, 36500));
@@ -505,10 +511,19 @@ Result<void> check_node_options(NodeOptions& o) {
     return invalid(fmt::format("{} and {} are about {:.0f} miles apart; --min-miles asks for {:.0f}", o.settings.primary_region,
                                o.settings.dr_region, *miles, o.min_miles));
   if (!o.keys_file.empty()) {
-    auto keys = read_keys(o.keys_file);
+    const auto text = read_file(o.keys_file);
+    if (!text) return std::unexpected(text.error());
+    auto keys = edge::parse_keys(*text, o.keys_file);
     if (!keys) return std::unexpected(keys.error());
     o.front.secret_keys = *std::move(keys);
   }
+  if (o.front.secret_keys.empty() && !o.allow_anonymous && !edge::is_loopback(o.host))
+    return invalid(
+        fmt::format("--host {} is reachable from other machines, and without keys everybody there could run code here: give "
+                    "--access-keys FILE, or --allow-anonymous if that is meant",
+                    o.host));
+  o.origins.listens_on = o.host;
+  o.origins.advertise = o.advertise;
   return {};
 }
 

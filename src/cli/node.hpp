@@ -8,7 +8,8 @@
 #include "aws/identity.hpp"
 #include "base/json.hpp"
 #include "base/result.hpp"
-#include "services/front.hpp"
+#include "edge/front.hpp"
+#include "edge/origin.hpp"
 #include "services/local_cloud.hpp"
 #include "snapshots/settings.hpp"
 
@@ -17,14 +18,16 @@ namespace snapward::cli {
 struct NodeOptions {
   std::string host = "127.0.0.1", data = "snapward-data", store, advertise, mail, account = "000000000000";
   std::uint16_t port = 4566;
-  bool in_memory = false, no_workflows = false;
+  bool in_memory = false, no_workflows = false, allow_anonymous = false;
   double time_scale = 1.0, drain_seconds = 5, lease_seconds = 5, min_miles = 0;
   int keep_days = 90;
+  std::size_t connections_per_address = 1024;
   std::string keys_file, log_level = "info", log_format = "text";
   snapshots::Settings settings;
 
   services::LocalCloudOptions cloud;
-  services::FrontOptions front;
+  edge::FrontOptions front;
+  edge::OriginOptions origins;
   Json mocks;
   bool adopt = false;                              // a controller: take into care what was there before its first start
   std::optional<aws::Identity::Options> controls;  // the account at AWS that the workflows act on; absent: the local cloud itself

@@ -6,9 +6,13 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
+#include <list>
+#include <map>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -29,6 +33,9 @@ using Stream = beast::basic_stream<tcp, asio::io_context::executor_type>;
 constexpr std::uint32_t kMaxHeader = 16 * 1024;
 constexpr std::uint64_t kMaxBody = 8'388'608;
 constexpr auto kIdle = std::chrono::seconds(75);
+constexpr auto kYoung = std::chrono::seconds(1);         // a connection that has waited less makes no room for another
+constexpr auto kPause = std::chrono::milliseconds(100);  // before it is looked again whether one can be accepted
+constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 using Refusal = std::function<wire::HttpResponse(int status, const std::string& message)>;
 
@@ -48,6 +55,8 @@ struct Hall {
   const Server::Handler& handler;
   const Refusal& refusal;
   std::set<std::shared_ptr<Session>> asking;  // their requests are with the handler
+  std::list<Session*> waiting;                // for a request, or the rest of one; the one that waits longest first
+  std::map<asio::ip::address, std::size_t> connections_from;
   std::size_t connections = 0;
   std::function<void()> on_leaving;    // a connection has ended
   std::atomic<bool> draining = false;  // from any thread
@@ -67,11 +76,15 @@ struct Door {
 
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  Session(Socket socket, Hall& hall, std::shared_ptr<Door> door) : stream_(std::move(socket)), hall_(hall), door_(std::move(door)) {
+  Session(Socket socket, asio::ip::address from, Hall& hall, std::shared_ptr<Door> door)
+      : stream_(std::move(socket)), from_(std::move(from)), hall_(hall), door_(std::move(door)) {
     ++hall_.connections;
+    ++hall_.connections_from[from_];
   }
   ~Session() {
+    waits_no_more();
     --hall_.connections;
+    if (const auto others = hall_.connections_from.find(from_); --others->second == 0) hall_.connections_from.erase(others);
     if (hall_.on_leaving) hall_.on_leaving();
   }
   Session(const Session&) = delete;
@@ -81,6 +94,7 @@ class Session : public std::enable_shared_from_this<Session> {
     parser_.emplace();
     parser_->header_limit(kMaxHeader);
     parser_->body_limit(kMaxBody);
+    waits();
     stream_.expires_after(kIdle);
     http::async_read_header(stream_, buffer_, *parser_,
                             [self = shared_from_this()](beast::error_code error, std::size_t) { self->got_header(error); });
@@ -90,6 +104,11 @@ class Session : public std::enable_shared_from_this<Session> {
     hall_.asking.erase(shared_from_this());
     write(std::move(response));
   }
+  // Since when it has been waiting for a request.
+  [[nodiscard]] std::chrono::steady_clock::time_point waiting_since() const { return waiting_since_; }
+  // Makes room for another: what it was reading ends.
+  void make_way() { stream_.cancel(); }
+
   // Whoever was to answer has let go of it: the client is not left waiting.
   void give_up() {
     hall_.asking.erase(shared_from_this());
@@ -114,22 +133,41 @@ class Session : public std::enable_shared_from_this<Session> {
     std::atomic<bool> answered = false;
   };
 
+  void waits() {
+    waits_no_more();
+    waiting_since_ = std::chrono::steady_clock::now();
+    place_ = hall_.waiting.insert(hall_.waiting.end(), this);
+  }
+  void waits_no_more() {
+    if (const auto place = std::exchange(place_, std::nullopt)) hall_.waiting.erase(*place);
+  }
+
   void got_header(beast::error_code error) {
     if (error) return refuse(error);
-    if (iequals(std::string_view(parser_->get()[http::field::expect]), "100-continue")) {
-      // Small enough to send without waiting for it to be written.
-      static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-      beast::error_code ignored;
-      stream_.socket().write_some(asio::buffer(kContinue), ignored);
-    }
+    const auto& header = parser_->get();
+    version_ = header.version();
+    // More than the parser asks for: what is read in two ways by two servers is read by none.
+    const auto hosts = header.count(http::field::host), codings = header.count(http::field::transfer_encoding);
+    if (hosts > 1 || (hosts == 0 && version_ >= 11)) return refuse(400, "The request cannot be read: it must have one Host.");
+    if (codings > 1 || (codings == 1 && !iequals(trim(std::string_view(header[http::field::transfer_encoding])), "chunked")))
+      return refuse(501, "The only Transfer-Encoding that this server knows is chunked.");
+    stream_.expires_after(kIdle);
+    if (!iequals(std::string_view(header[http::field::expect]), "100-continue")) return read_body();
+    asio::async_write(stream_, asio::buffer(kContinue), [self = shared_from_this()](beast::error_code e, std::size_t) {
+      if (e) return self->close();
+      self->read_body();
+    });
+  }
+
+  void read_body() {
     http::async_read(stream_, buffer_, *parser_, [self = shared_from_this()](beast::error_code e, std::size_t) { self->got(e); });
   }
 
   void got(beast::error_code error) {
     if (error) return refuse(error);
+    waits_no_more();
     auto message = parser_->release();
     keep_alive_ = message.keep_alive();
-    version_ = message.version();
     head_ = message.method() == http::verb::head;
     wire::HttpRequest request;
     request.method = std::string_view(message.method_string());
@@ -153,12 +191,15 @@ class Session : public std::enable_shared_from_this<Session> {
     if (error == http::error::end_of_stream || error == asio::error::operation_aborted || error == beast::error::timeout ||
         error == asio::error::connection_reset)
       return close();
+    if (error == http::error::body_limit || error == http::error::header_limit)
+      return refuse(413, "The request is larger than this server takes (16 KiB of headers, 8 MiB of body).");
+    refuse(400, fmt::format("The request cannot be read: {}.", error.message()));
+  }
+  // What comes after it on the connection cannot be told from its body.
+  void refuse(int status, const std::string& message) {
+    waits_no_more();
     keep_alive_ = false;
-    const bool large = error == http::error::body_limit || error == http::error::header_limit;
-    wire::HttpResponse response =
-        hall_.refusal(large ? 413 : 400, large ? "The request is larger than this server takes (16 KiB of headers, 8 MiB of body)."
-                                               : fmt::format("The request cannot be read: {}.", error.message()));
-    write(std::move(response));
+    write(hall_.refusal(status, message));
   }
 
   void write(wire::HttpResponse response) {
@@ -186,11 +227,14 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   Stream stream_;
+  asio::ip::address from_;
   Hall& hall_;
   std::shared_ptr<Door> door_;
   beast::flat_buffer buffer_;
   std::optional<http::request_parser<http::string_body>> parser_;
   std::optional<http::response<http::string_body>> message_;
+  std::optional<std::list<Session*>::iterator> place_;  // among those that wait
+  std::chrono::steady_clock::time_point waiting_since_;
   bool keep_alive_ = true, head_ = false, counted_ = false;
   unsigned version_ = 11;
 };
@@ -199,6 +243,7 @@ class BeastServer final : public Server {
  public:
   BeastServer(Handler handler, const Options& options)
       : most_connections_(options.most_connections),
+        most_from_one_address_(options.most_from_one_address),
         handler_(std::move(handler)),
         refusal_(options.refusal ? options.refusal : plain_refusal),
         hall_(handler_, refusal_) {
@@ -261,25 +306,54 @@ class BeastServer final : public Server {
   [[nodiscard]] std::uint16_t port() const override { return acceptor_.local_endpoint().port(); }
 
  private:
-  // A connection too many waits in the kernel's queue until another has ended.
   void accept() {
     if (hall_.connections >= most_connections_) {
       full_ = true;
-      return;
+      return make_room_for_next();
     }
     acceptor_.async_accept([this](beast::error_code error, Socket socket) {
       if (error == asio::error::operation_aborted || !acceptor_.is_open()) return;
-      if (!error) {
-        beast::error_code ignored;
-        socket.set_option(tcp::no_delay(true), ignored);
-        std::make_shared<Session>(std::move(socket), hall_, door_)->read();
-      }
+      // No descriptor is left, or no memory: asking again at once would only spin.
+      if (error && error != asio::error::connection_aborted) return after_a_pause([this] { accept(); });
+      if (!error) take_in(std::move(socket));
       accept();
     });
   }
 
-  std::size_t most_connections_;
-  bool full_ = false;  // none is accepted until one ends
+  void take_in(Socket socket) {
+    beast::error_code error;
+    const tcp::endpoint from = socket.remote_endpoint(error);
+    const auto others = hall_.connections_from.find(from.address());
+    if (error || (others != hall_.connections_from.end() && others->second >= most_from_one_address_)) return;
+    socket.set_option(tcp::no_delay(true), error);
+    std::make_shared<Session>(std::move(socket), from.address(), hall_, door_)->read();
+  }
+
+  // When another asks to come in: on_leaving goes on with it.
+  void make_room_for_next() {
+    if (std::exchange(looks_for_room_, true)) return;
+    acceptor_.async_wait(tcp::acceptor::wait_read, [this](beast::error_code error) {
+      looks_for_room_ = false;
+      if (error || !full_) return;
+      const auto now = std::chrono::steady_clock::now();
+      if (!hall_.waiting.empty() && now - hall_.waiting.front()->waiting_since() >= kYoung) hall_.waiting.front()->make_way();
+      after_a_pause([this] {
+        if (full_) make_room_for_next();
+      });
+    });
+  }
+
+  template <class Work>
+  void after_a_pause(Work work) {
+    pause_.expires_after(kPause);
+    pause_.async_wait([work = std::move(work), this](beast::error_code error) {
+      if (!error && acceptor_.is_open()) work();
+    });
+  }
+
+  std::size_t most_connections_, most_from_one_address_;
+  bool full_ = false;            // none is accepted until one ends
+  bool looks_for_room_ = false;  // waits for one that asks to come in
   Handler handler_;
   Refusal refusal_;
   std::shared_ptr<Door> door_ = std::make_shared<Door>();
@@ -287,6 +361,8 @@ class BeastServer final : public Server {
   asio::io_context context_{1};
   asio::executor_work_guard<asio::io_context::executor_type> work_{context_.get_executor()};  // also while it only waits for answers
   asio::basic_socket_acceptor<tcp, asio::io_context::executor_type> acceptor_{context_};
+  asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, asio::io_context::executor_type>
+      pause_{context_};
   std::thread thread_;
 };
 

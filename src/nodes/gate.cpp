@@ -13,6 +13,7 @@ namespace snapward::nodes {
 
 namespace {
 
+// Its value is the nodes' secret: the node that has let the request in has judged its Host and Origin, by the names that are its own.
 constexpr const char* kHandedOn = "x-snapward-handed-on";
 
 // Clients of every protocol take an empty 503 for trouble that passes, and try again.
@@ -38,16 +39,19 @@ void drop_hops(wire::Headers& headers) {
 
 }  // namespace
 
-Gate::Gate()
+Gate::Gate(edge::OriginOptions origins)
     : directory_{.shards = {std::string(kWhole)},
                  .held = [](const auto&) { return true; },
                  .owner = [](const auto&) { return std::string(); },
                  .epoch = [](const auto&) { return std::int64_t{0}; },
-                 .secret = {}} {}
-Gate::Gate(Directory directory)
-    : directory_(std::move(directory)), client_(net::Client::create({.longest = kLongestAnswer, .keep = net::Client::Keep::always})) {}
+                 .secret = {}},
+      origins_(std::move(origins)) {}
+Gate::Gate(Directory directory, edge::OriginOptions origins)
+    : directory_(std::move(directory)),
+      origins_(std::move(origins)),
+      client_(net::Client::create({.longest = kLongestAnswer, .keep = net::Client::Keep::always})) {}
 
-void Gate::open(const std::string& shard, services::Front& front, Callers& callers) {
+void Gate::open(const std::string& shard, edge::Front& front, Callers& callers) {
   const std::lock_guard lock(mutex_);
   fronts_[shard] = {&front, &callers};
 }
@@ -61,26 +65,44 @@ std::string Gate::shard_for(std::string_view service, std::string_view region) c
 }
 
 void Gate::handle(wire::HttpRequest request, Respond respond) {
+  const std::string* handed_on = request.headers.find(kHandedOn);
+  if (handed_on && !directory_.secret.empty() && wire::same_secret(*handed_on, directory_.secret))
+    return admit(std::move(request), std::move(respond));
+  if (const auto sentence = origins_.refusal(request))
+    return respond([response = edge::forbidden(request, *sentence)] { return response; });
+  const std::string origin = origins_.allowed_origin(request);
+  if (origin.empty()) return admit(std::move(request), std::move(respond));
+  if (edge::is_preflight(request)) return respond([response = edge::preflight_answer(request, origin)] { return response; });
+  admit(std::move(request), [origin, respond = std::move(respond)](net::Server::Answer answer) {
+    respond([origin, answer = std::move(answer)] {
+      wire::HttpResponse response = answer();
+      edge::allow_reading(response, origin);
+      return response;
+    });
+  });
+}
+
+void Gate::admit(wire::HttpRequest request, Respond respond) {
   const std::string_view path = request.path();
-  if (request.method == "GET" && (path == "/healthz" || path == "/readyz" || path == "/metrics"))
+  if ((request.method == "GET" || request.method == "HEAD") && (path == "/healthz" || path == "/readyz" || path == "/metrics"))
     return about_node(request, std::move(respond));
   if (client_ && path == kCallPath) return perform(request, respond);
   std::string shard = directory_.shards.front();
   if (directory_.shards.size() > 1) {
-    const services::Place place = services::place_of(request);
-    shard = shard_for(place.service, place.region);
+    const edge::Destination to = edge::destination_of(request);
+    shard = shard_for(to.service ? to.service->name : "", to.region);
   }
   {
     const std::lock_guard lock(mutex_);
     if (const auto front = fronts_.find(shard); front != fronts_.end() && directory_.held(shard))
-      return let_in(*front->second.front, shard, request, std::move(respond));
+      return let_in(*front->second.front, shard, std::move(request), std::move(respond));
   }
   hand_on(shard, std::move(request), std::move(respond));
 }
 
-void Gate::let_in(services::Front& front, const std::string& shard, const wire::HttpRequest& request, Respond respond) {
-  if (!client_) return front.handle(request, std::move(respond));
-  front.handle(request, [this, shard, respond = std::move(respond)](net::Server::Answer answer) {
+void Gate::let_in(edge::Front& front, const std::string& shard, wire::HttpRequest request, Respond respond) {
+  if (!client_) return front.handle(std::move(request), std::move(respond));
+  front.handle(std::move(request), [this, shard, respond = std::move(respond)](net::Server::Answer answer) {
     if (directory_.held(shard)) return respond(std::move(answer));
     respond(nobody);
   });
@@ -90,7 +112,7 @@ void Gate::hand_on(const std::string& shard, wire::HttpRequest request, Respond 
   const std::string owner = client_ ? directory_.owner(shard) : "";
   if (owner.empty() || request.headers.find(kHandedOn)) return respond(nobody);  // never in a circle
   drop_hops(request.headers);
-  request.headers.add(kHandedOn, "1");
+  request.headers.add(kHandedOn, directory_.secret);
   client_->send(owner, std::move(request), [owner, respond = std::move(respond)](auto outcome) {
     if (!outcome) {
       spdlog::debug("a request could not be handed on to {}: {}", owner, outcome.error());
@@ -137,22 +159,20 @@ void Gate::about_node(const wire::HttpRequest& request, Respond respond) {
   });
   const auto finish = [metrics, ready, all_owned, owned, gathered, respond = std::move(respond)] {
     respond([=] {
-      if (!metrics) {
-        for (const wire::HttpResponse& answer : gathered->answers)
-          if (answer.status != 200) return answer;
-        return ready && !all_owned ? text(503, "a part of the state has no owner\n") : text(200, "ok\n");
-      }
+      for (const wire::HttpResponse& answer : gathered->answers)
+        if (answer.status != 200) return answer;
+      if (!metrics) return ready && !all_owned ? text(503, "a part of the state has no owner\n") : text(200, "ok\n");
       std::vector<std::string> texts{owned};
       for (const wire::HttpResponse& answer : gathered->answers) texts.push_back(answer.body);
       return text(200, merge_metrics(texts));
     });
   };
-  std::vector<services::Front*> asked;  // one whose shard is lost may be waiting for the database
+  std::vector<edge::Front*> asked;  // one whose shard is lost may be waiting for the database
   for (const auto& [shard, opened] : fronts_)
     if (directory_.held(shard)) asked.push_back(opened.front);
   gathered->awaited = asked.size();
   if (asked.empty()) return finish();
-  for (services::Front* front : asked)
+  for (edge::Front* front : asked)
     front->handle(request, [gathered, finish](const net::Server::Answer& answer) {
       wire::HttpResponse response = answer();
       {

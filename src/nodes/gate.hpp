@@ -4,6 +4,7 @@
 // An answer leaves only while the node still owns the shard: one that slept through the end of its lease says nothing more of it.
 // Calls of other nodes (peers.hpp) come in here too. What asks about the node, /healthz, /readyz and /metrics, is answered for all of its
 // shards together.
+// Before anything else it refuses what comes from another site's page in a browser, or for a name that is not this server's (origin.hpp).
 // Threads: handle() on the server's, open() and close() from any; answers come from any.
 #pragma once
 #include <functional>
@@ -13,10 +14,11 @@
 #include <string>
 #include <vector>
 
+#include "edge/front.hpp"
+#include "edge/origin.hpp"
 #include "net/client.hpp"
 #include "net/server.hpp"
 #include "nodes/peers.hpp"
-#include "services/front.hpp"
 
 namespace snapward::nodes {
 
@@ -30,28 +32,30 @@ class Gate {
     std::function<std::int64_t(const std::string& shard)> epoch;
     std::string secret;  // of calls between nodes
   };
-  Gate();  // of a node alone
-  explicit Gate(Directory directory);
+  explicit Gate(edge::OriginOptions origins = {});  // of a node alone
+  explicit Gate(Directory directory, edge::OriginOptions origins = {});
 
   void handle(wire::HttpRequest request, net::Server::Respond respond);
   // `callers` belongs to the front's loop.
-  void open(const std::string& shard, services::Front& front, Callers& callers);
+  void open(const std::string& shard, edge::Front& front, Callers& callers);
   void close(const std::string& shard);  // no request is in its Front when it returns
 
  private:
   using Respond = net::Server::Respond;
   [[nodiscard]] std::string shard_for(std::string_view service, std::string_view region) const;
-  void let_in(services::Front& front, const std::string& shard, const wire::HttpRequest& request, Respond respond);
+  void admit(wire::HttpRequest request, Respond respond);  // one that no browser was made to send
+  void let_in(edge::Front& front, const std::string& shard, wire::HttpRequest request, Respond respond);
   void hand_on(const std::string& shard, wire::HttpRequest request, Respond respond);
   void perform(const wire::HttpRequest& request, const Respond& respond);  // a call of another node
   void about_node(const wire::HttpRequest& request, Respond respond);
   [[nodiscard]] std::string ownership() const;  // as metrics
 
   Directory directory_;
+  edge::Origins origins_;
   std::unique_ptr<net::Client> client_;  // null for a node alone
   std::mutex mutex_;                     // guards fronts_
   struct Opened {
-    services::Front* front;
+    edge::Front* front;
     Callers* callers;
   };
   std::map<std::string, Opened> fronts_;

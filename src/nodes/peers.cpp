@@ -4,6 +4,7 @@
 
 #include "base/utf8.hpp"
 #include "engine/unreadable.hpp"
+#include "wire/sigv4.hpp"
 
 namespace snapward::nodes {
 
@@ -35,7 +36,8 @@ wire::HttpRequest call_request(const PeerCall& peer, const std::string& secret) 
 }
 
 std::expected<PeerCall, std::string> call_of(const wire::HttpRequest& request, const std::string& secret) {
-  if (secret.empty() || request.headers.get(kSecret) != secret) return std::unexpected("this is for nodes of the same cloud");
+  if (secret.empty() || !wire::same_secret(request.headers.get(kSecret), secret))
+    return std::unexpected("this is for nodes of the same cloud");
   const auto json = parse_bytes(request.body);
   if (!json) return std::unexpected(json.error().message);
   const Json& caller = (*json)["caller"];

@@ -41,6 +41,8 @@ constexpr std::size_t kLogTail = 4096;                      // Invoke, LogType
 constexpr std::size_t kMostAnswer = 6 * 1024 * 1024 + 100;  // "Lambda quotas": 6 MB, in fact 6,291,556 bytes
 constexpr std::size_t kLongestLine = 256 * 1024;            // of a log: an event of CloudWatch Logs
 constexpr auto kInitialization = std::chrono::seconds(10);
+// Of a process's credentials. One that would outlive them is replaced before its next invocation, which takes 15 minutes at most.
+constexpr auto kCredentials = std::chrono::hours(12), kLongestInvocation = std::chrono::hours(1);
 
 // A program by name, in PATH.
 std::optional<std::string> program(const std::string& name) {
@@ -230,6 +232,7 @@ struct Processes::Environment {
   std::optional<Waiting> at;
   std::optional<std::chrono::steady_clock::time_point> delivered;
   std::string tail;
+  Instant credentials_until{};
   engine::Loop::TimerId timer{};
 };
 
@@ -269,8 +272,16 @@ void Processes::forget(const std::string& arn) {
   for (const auto& id : gone) end(id);
 }
 
+void Processes::end_those_with_old_credentials() {
+  std::vector<std::string> old;
+  for (const auto& [id, e] : environments_)
+    if (!e->at && e->credentials_until < loop_.now() + scaled(kLongestInvocation)) old.push_back(id);
+  for (const std::string& id : old) end(id);
+}
+
 // To one that idles, to a new one, in the place of one that idles, or, when all are at work, later.
 void Processes::assign(Waiting waiting) {
+  if (options_.sessions) end_those_with_old_credentials();
   Environment* idle = nullptr;
   for (const auto& [id, e] : environments_) {
     if (e->at) continue;
@@ -375,8 +386,14 @@ Result<void> Processes::launch(Environment& e) {
   set("AWS_EXECUTION_ENV", "AWS_Lambda_" + v.runtime);
   set("AWS_REGION", v.region);
   set("AWS_DEFAULT_REGION", v.region);
-  set("AWS_ACCESS_KEY_ID", options_.access_key);
-  set("AWS_SECRET_ACCESS_KEY", options_.secret_key);
+  wire::Credentials credentials{.access_key = "snapward", .secret_key = "snapward", .session_token = {}};
+  if (options_.sessions) {
+    e.credentials_until = loop_.now() + scaled(kCredentials);
+    credentials = options_.sessions->issue("ASIA" + upper(loop_.entropy().hex(16)), v.arn, e.credentials_until);
+    set("AWS_SESSION_TOKEN", credentials.session_token);
+  }
+  set("AWS_ACCESS_KEY_ID", credentials.access_key);
+  set("AWS_SECRET_ACCESS_KEY", credentials.secret_key);
   set("AWS_ENDPOINT_URL", options_.endpoint);
   set("PYTHONUNBUFFERED", "1");
   set("PYTHONDONTWRITEBYTECODE", "1");

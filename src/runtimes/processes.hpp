@@ -11,21 +11,24 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "engine/loop.hpp"
 #include "net/server.hpp"
 #include "services/lambda/runtimes.hpp"
+#include "wire/sessions.hpp"
 
 namespace snapward::runtimes {
 
 class Processes final : public services::lambda::Runtimes {
  public:
   struct Options {
-    std::string endpoint;                                          // what functions call AWS at: AWS_ENDPOINT_URL
-    std::string access_key = "snapward", secret_key = "snapward";  // what they sign with
-    double time_scale = 1.0;                                       // of the loop's clock
-    std::size_t at_most = 32;                                      // processes; more invocations wait
+    std::string endpoint;  // what functions call AWS at: AWS_ENDPOINT_URL
+    // Where signatures are checked: what gives each process temporary credentials of its own. No function sees the keys of the server.
+    std::optional<wire::Sessions> sessions = {};
+    double time_scale = 1.0;   // of the loop's clock
+    std::size_t at_most = 32;  // processes; more invocations wait
     Duration keep_idle = std::chrono::minutes(5);
   };
   // Hears a line that a function wrote: the function's log group and stream.
@@ -48,6 +51,7 @@ class Processes final : public services::lambda::Runtimes {
 
   [[nodiscard]] Duration scaled(Duration real) const;
   void assign(Waiting waiting);
+  void end_those_with_old_credentials();
   Result<std::string> code_folder(const services::lambda::RunnableVersion& version);
   Result<void> launch(Environment& e);
   void deliver(Environment& e);

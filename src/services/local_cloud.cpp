@@ -48,7 +48,7 @@ LocalCloud::LocalCloud(engine::Loop& loop, engine::Ledger& ledger, Outbound& out
   add(std::make_unique<states::States>(env_, *executions_));
   add(std::make_unique<sns::Sns>(env_, outbound));
   add(std::make_unique<sqs::Sqs>(env_));
-  add(std::make_unique<sts::Sts>(env_));
+  add(std::make_unique<sts::Sts>(env_, wire::Sessions(options.sealing_key)));
   const auto* iam = add(std::make_unique<iam::Iam>(env_));
   add(std::make_unique<s3::S3>(env_));
   add(std::make_unique<dynamodb::DynamoDb>(env_));

@@ -168,9 +168,12 @@ Result<void> RowFile::settle() {
   const std::string log = path_ + "-wal", folder = std::filesystem::absolute(path_).parent_path();
   for (const std::string& path : {log, folder}) {
     const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    const bool good = descriptor >= 0 ? ::fsync(descriptor) == 0 : errno == ENOENT;
+    if (descriptor < 0 && errno == ENOENT) continue;
+    // Nothing was asked of the disk, so nothing is lost: it is tried again.
+    if (descriptor < 0) return fail(ErrorCode::unavailable, fmt::format("cannot open '{}' to flush it: {}", path, strerror(errno)));
+    const bool good = ::fsync(descriptor) == 0;
     const int problem = errno;
-    if (descriptor >= 0) ::close(descriptor);
+    ::close(descriptor);
     if (!good) return flush_failed(path, strerror(problem));
   }
   return {};

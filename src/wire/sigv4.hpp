@@ -34,8 +34,36 @@ void sign(HttpRequest& request, const Credentials& credentials, const SigningCon
 // Signs into the query string instead, valid for `lifetime`; only Host is signed.
 void presign(HttpRequest& request, const Credentials& credentials, const SigningContext& context, std::chrono::seconds lifetime);
 
-enum class Verdict { valid, mismatch, malformed, expired };
-// Checks a request against the secret of the key it names. Dates may be 15 minutes off, as at AWS.
-Verdict verify(const HttpRequest& request, const std::string& secret_key, Instant now);
+enum class Verdict {
+  valid,
+  mismatch,    // of the signature
+  other_body,  // x-amz-content-sha256 is of another body than this one
+  malformed,   // a part of the signature is missing or cannot be read
+  not_signed,  // a header is there that must be signed: Host and everything that begins with x-amz-
+  expired,     // older than 15 minutes, or than a presigned URL's lifetime
+  early,       // dated more than 15 minutes ahead
+};
+// What is known of a signature when it has been checked.
+struct Verification {
+  Verdict verdict = Verdict::malformed;
+  std::string what;  // the header that is not signed
+  std::string date;  // 20260101T030000Z
+  bool presigned = false;
+};
+// Checks a request against the secret of the key it names. Only S3 takes UNSIGNED-PAYLOAD and the streaming payloads (chunked.hpp checks
+// those); anywhere else the signature is of the body that came.
+Verification verify(const HttpRequest& request, const std::string& secret_key, Instant now);
+
+// X-Amz-Security-Token, of the header or of a presigned URL; empty without.
+std::string session_token_of(const HttpRequest& request);
+
+// The pieces that the signatures of a chunked body begin with: the key, the date, the scope and the request's own signature.
+struct SigningSeed {
+  std::string key, date, scope, signature;
+};
+std::optional<SigningSeed> seed_of(const HttpRequest& request, const std::string& secret_key);
+
+std::string amz_date(Instant at);                          // 20260101T030000Z
+bool same_secret(std::string_view a, std::string_view b);  // in constant time
 
 }  // namespace snapward::wire

@@ -38,7 +38,7 @@ MUTANTS = [
     ("forgets tasks and timers at a restart", 10, "src/engine/executions.cpp", "    note(l, l.execution.step(in));", "    l.execution.step(in);"),
     ("writes no journal", 10, "src/engine/executions.cpp", "ledger_.put(kInputs,", "if (live.inputs++ > 1) ledger_.put(kInputs,"),
     ("skips a part of the history", 10, "src/engine/executions.cpp", "if (!step.history.empty() && !live.express)", "if (!step.history.empty() && live.inputs != 2)"),
-    ("answers before it has saved", "crash", "src/services/front.cpp", "ledger_.answer_after_commit([done, reply] {", "loop_.defer([done, reply] {"),
+    ("answers before it has saved", "crash", "src/edge/front.cpp", "ledger_.answer_after_commit([done, reply] {", "loop_.defer([done, reply] {"),
     ("believes a flush after one that failed", "power cuts", "src/store/row_file.cpp", "if (exactly == SQLITE_IOERR_FSYNC || exactly == SQLITE_IOERR_DIR_FSYNC)", "if (exactly == SQLITE_IOERR_DIR_FSYNC)"),
     ("answers before the journal is flushed", "power cuts", "src/store/journal.cpp", "if (::fdatasync(file.descriptor) != 0)", "if (false)"),
     ("forgets what is in the journal only", "crash", "src/store/sqlite.cpp", "const Journal::Group& group : *left", "const Journal::Group& group : std::vector<Journal::Group>()"),

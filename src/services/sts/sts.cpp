@@ -6,7 +6,16 @@
 
 namespace snapward::services::sts {
 
-Sts::Sts(Environment& env) : Service("sts", env) {
+Json Sts::credentials(const std::string& principal, std::chrono::seconds lifetime) {
+  const Instant until = env_.loop.now() + lifetime;
+  const wire::Credentials c = sessions_.issue("ASIA" + upper(env_.loop.entropy().hex(16)), principal, until);
+  return Json::object({{"AccessKeyId", c.access_key},
+                       {"SecretAccessKey", c.secret_key},
+                       {"SessionToken", c.session_token},
+                       {"Expiration", iso_millis(until)}});
+}
+
+Sts::Sts(Environment& env, wire::Sessions sessions) : Service("sts", env), sessions_(std::move(sessions)) {
   on("GetCallerIdentity", [this](const Call&) -> Reply {
     return Json::object({{"UserId", env_.account}, {"Account", env_.account}, {"Arn", fmt::format("arn:aws:iam::{}:root", env_.account)}});
   });
@@ -17,19 +26,25 @@ Sts::Sts(Environment& env) : Service("sts", env) {
     const std::int64_t seconds = call.input["DurationSeconds"].integer_or(3600);
     if (seconds < 900 || seconds > 43'200)
       return cloud::error("ValidationError", fmt::format("1 validation error detected: Value '{}' at 'durationSeconds' failed to satisfy "
-                                                         "constraint: Member must have value less than or equal to 43200",
-                                                         seconds));
+                                                         "constraint: Member must have value {} than or equal to {}",
+                                                         seconds, seconds < 900 ? "greater" : "less", seconds < 900 ? 900 : 43'200));
     std::string name = *role->resource_id("role");
     name = name.substr(name.rfind('/') == std::string::npos ? 0 : name.rfind('/') + 1);
-    Entropy& e = env_.loop.entropy();
     const std::string session(call.input["RoleSessionName"].string_or());
+    const std::string arn = fmt::format("arn:aws:sts::{}:assumed-role/{}/{}", env_.account, name, session);
+    Json given = credentials(arn, std::chrono::seconds(seconds));
     return Json::object(
-        {{"Credentials", Json::object({{"AccessKeyId", "ASIA" + e.hex(16)},
-                                       {"SecretAccessKey", e.hex(40)},
-                                       {"SessionToken", e.hex(64)},
-                                       {"Expiration", iso_millis(env_.loop.now() + std::chrono::seconds(seconds))}})},
-         {"AssumedRoleUser", Json::object({{"AssumedRoleId", fmt::format("AROA{}:{}", e.hex(16), session)},
-                                           {"Arn", fmt::format("arn:aws:sts::{}:assumed-role/{}/{}", env_.account, name, session)}})}});
+        {{"Credentials", std::move(given)},
+         {"AssumedRoleUser",
+          Json::object({{"AssumedRoleId", fmt::format("AROA{}:{}", env_.loop.entropy().hex(16), session)}, {"Arn", arn}})}});
+  });
+  on("GetSessionToken", [this](const Call& call) -> Reply {
+    const std::int64_t seconds = call.input["DurationSeconds"].integer_or(43'200);
+    if (seconds < 900 || seconds > 129'600)
+      return cloud::error("ValidationError", fmt::format("1 validation error detected: Value '{}' at 'durationSeconds' failed to satisfy "
+                                                         "constraint: Member must have value {} than or equal to {}",
+                                                         seconds, seconds < 900 ? "greater" : "less", seconds < 900 ? 900 : 129'600));
+    return Json::object({{"Credentials", credentials(fmt::format("arn:aws:iam::{}:root", env_.account), std::chrono::seconds(seconds))}});
   });
 }
 
