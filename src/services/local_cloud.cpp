@@ -89,6 +89,8 @@ std::string LocalCloud::metrics() const {
   for (const auto& [status, n] : counts.ended)
     m.counter("snapward_executions_ended_total", "Executions ended since the process began, by status.", static_cast<double>(n),
               {{"status", status}});
+  m.counter("snapward_loop_long_turns_total", "Turns of the loop that took 50 ms or more: nothing else was answered meanwhile.",
+            static_cast<double>(env_.loop.long_turns()));
   m.counter("snapward_commits_total", "Groups of writes made durable.", static_cast<double>(env_.ledger.commits()));
   m.histogram("snapward_commit_seconds", "What making a group durable took.", env_.ledger.latencies());
   m.gauge("snapward_commit_waiting", "Answers and commands that wait until what they say is durable.",
