@@ -143,6 +143,17 @@ TEST(Visits, AFailureWithoutAnEventOfItsOwnFailsTheStateItCameFrom) {
   EXPECT_EQ(visits[0].status, Status::failed);
 }
 
+TEST(Visits, AnEvaluationThatFailsNamesItsState) {
+  const auto visits = visits_of(json(R"([
+      {"id":1,"previousEventId":0,"type":"ExecutionStarted","timestamp":1},
+      {"id":2,"previousEventId":0,"type":"TaskStateEntered","timestamp":1,"stateEnteredEventDetails":{"name":"A"}},
+      {"id":3,"previousEventId":0,"type":"EvaluationFailed","timestamp":1,"evaluationFailedEventDetails":{"state":"A","error":"States.QueryEvaluationError"}},
+      {"id":4,"previousEventId":3,"type":"ExecutionFailed","timestamp":1,"executionFailedEventDetails":{"error":"States.QueryEvaluationError"}}])")
+                                    .as_array());
+  EXPECT_EQ(visits.at(0).status, Status::failed);
+  EXPECT_EQ(visits.at(0).error, "States.QueryEvaluationError");
+}
+
 TEST(Visits, WhatIsNoHistoryIsRefused) {
   EXPECT_FALSE(events_in("{"));
   EXPECT_FALSE(events_in(R"({"executions":[]})"));

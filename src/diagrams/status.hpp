@@ -1,4 +1,4 @@
-// Status: how a state of an execution fared, and how that is shown.
+// Status: the outcome of a state in one execution, and its name, mark and colors.
 #pragma once
 
 namespace snapward::diagrams {

@@ -37,7 +37,7 @@ class Collector {
     visits_.push_back(std::move(visit));
   }
   void go_on(const Json& event) {
-    Visit* visit = belongs_to();
+    Visit* visit = belongs_to(event);
     if (type_.ends_with("StateExited")) visit = exit(event["stateExitedEventDetails"]["name"].string_or(), visit);
     for (const std::string_view kind : {"Map", "Parallel"})
       if (type_.starts_with(kind) && !type_.ends_with("StateExited")) visit = container(kind, visit);
@@ -52,7 +52,11 @@ class Collector {
     else if (type_ == "ExecutionFailed" && visit->status == Status::running)
       visit->status = Status::failed, visit->to = at_;  // by what has no event of its own, a path that leads nowhere
   }
-  Visit* belongs_to() {
+  Visit* belongs_to(const Json& event) {
+    // Names its state, and at AWS not always its predecessor (recorded, 2025).
+    if (const Json& failed = event["evaluationFailedEventDetails"]; failed.find("state"))
+      for (auto v = visits_.rbegin(); v != visits_.rend(); ++v)
+        if (v->name == failed["state"].string_or() && v->exited == 0) return &*v;
     const auto known = visit_of_.find(previous_);
     return known == visit_of_.end() ? nullptr : &visits_[known->second];
   }

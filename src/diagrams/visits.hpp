@@ -1,5 +1,5 @@
-// Visits: what an execution's history says of each state. Pure; the events are GetExecutionHistory's, of any endpoint, or of a file that
-// `aws stepfunctions get-execution-history` wrote.
+// Visits: an execution's history, put together state by state. Pure. The events are GetExecutionHistory's: from any endpoint, or from a
+// file that `aws stepfunctions get-execution-history` wrote.
 #pragma once
 #include <cstdint>
 #include <map>
