@@ -1,5 +1,5 @@
-// Graph: a state machine's definition as what is drawn of it. Lenient: what is not understood is left out, so that definitions which are
-// not valid, or use what is newer than this program, can be looked at too.
+// Graph: the part of a state machine's definition that is drawn. Lenient: unknown fields and missing targets are left out, so that invalid
+// definitions, and definitions newer than this program, can be drawn too.
 #pragma once
 #include <string>
 #include <vector>

@@ -1,6 +1,6 @@
-// Layout: where the states of a machine stand on a page, and which ways the lines between them take. In layers from top to bottom, a line
-// always down except back to a state that comes before; branches and item processors are boxes within their state's box. The same
-// definition always gives the same picture. Units are what the Metrics are in: characters for text, pixels for SVG.
+// Layout: the positions of a machine's states on a page and the routes of the lines between them. States stand in layers from top to
+// bottom; lines go down, except those that return to an earlier state; branches and item processors are boxes inside their state's box. The
+// same definition always gives the same picture. Lengths are in the units of the Metrics: characters for text, pixels for SVG.
 //
 // After Sugiyama, Tagawa, Toda, "Methods for visual understanding of hierarchical system structures" (1981): break cycles, rank, order by
 // barycentres; places within a layer by isotonic regression (pool adjacent violators). Labels are items of the layers like states.
