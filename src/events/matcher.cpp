@@ -191,6 +191,9 @@ struct Field {
   std::string name;  // "detail.snapshot_id"
 };
 
+// Of a key, what tells it from most others; an empty one may be followed by a dot.
+std::size_t first_byte(std::string_view key) { return key.empty() ? '.' : static_cast<unsigned char>(key[0]); }
+
 // Where fields are in an event.
 struct PathNode {
   struct Child {
@@ -201,8 +204,12 @@ struct PathNode {
   std::vector<Child> children;
   std::bitset<256> begins;  // the first bytes of the children's keys
   Index field = ~Index{0};
-  PathNode* child(std::string_view key) {
-    for (Child& c : children)
+  [[nodiscard]] PathNode* child(std::string_view key) const {
+    if (children.size() > kFew) {
+      const auto found = by_key.find(key);
+      return found == by_key.end() ? nullptr : found->second;
+    }
+    for (const Child& c : children)
       if (c.key == key) return c.node.get();
     return nullptr;
   }
@@ -212,9 +219,14 @@ struct PathNode {
     c.node = std::make_unique<PathNode>();
     std::memcpy(&c.word, key.data(), std::min<std::size_t>(8, key.size()));
     c.mask = key.size() >= 8 ? ~0ULL : (1ULL << (8 * key.size())) - 1;
-    begins.set(key.empty() ? '.' : static_cast<unsigned char>(key[0]));
+    begins.set(first_byte(key));
+    by_key.emplace(key, c.node.get());
     return c.node.get();
   }
+
+ private:
+  static constexpr std::size_t kFew = 8;  // as many children are found faster one by one
+  std::unordered_map<std::string, PathNode*, TextHash, std::equal_to<>> by_key;
 };
 
 // One field's values ORed: {"a": ["x", {"prefix": "y"}]} as a whole.
@@ -671,10 +683,13 @@ void Matcher::Tables::take(const PathNode& node, const Json& value, Found& found
 
 void Matcher::Tables::walk(const PathNode& node, const Json& object, Found& found) const {
   if (!object.is_object()) return;
-  for (const auto& member : object.as_object())
-    if (!member.key.empty() && node.begins.test(static_cast<unsigned char>(member.key[0])) && member.key.contains('.')) found.dots = true;
-  for (const auto& child : node.children)
-    if (const Json* value = object.find(child.key)) take(*child.node, *value, found);
+  for (const auto& [key, value] : object.as_object()) {
+    if (!node.begins.test(first_byte(key))) continue;
+    if (const PathNode* child = node.child(key))
+      take(*child, value, found);
+    else if (key.contains('.'))
+      found.dots = true;
+  }
 }
 
 void Matcher::Tables::finish(const Json* event, Found& found, std::vector<RuleId>& out) const {
