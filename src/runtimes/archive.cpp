@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <zip.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -13,6 +14,7 @@ namespace snapward::runtimes {
 
 namespace {
 constexpr zip_uint64_t kMostBytes = 250ULL << 20U;
+constexpr const char* kTooLarge = "Unzipped size must be smaller than 262144000 bytes";
 
 struct CloseArchive {
   void operator()(zip_t* archive) const { zip_discard(archive); }
@@ -40,9 +42,14 @@ Result<void> unpack(std::string_view zip, const std::string& folder) {
     zip_error_fini(&error);
     return invalid("the code is not a zip archive: " + why);
   }
-  zip_uint64_t total = 0;
-  std::vector<char> buffer(64 * 1024);
+  zip_uint64_t total = 0, said = 0;
   const zip_int64_t entries = zip_get_num_entries(archive.get(), 0);
+  // By what the archive says of itself, before anything is written; while it is, by what is there.
+  for (zip_int64_t i = 0; i < entries && said <= kMostBytes; ++i)
+    if (zip_stat_t stat; zip_stat_index(archive.get(), static_cast<zip_uint64_t>(i), 0, &stat) == 0)
+      said += std::min<zip_uint64_t>(stat.size, kMostBytes + 1);
+  if (said > kMostBytes) return invalid(kTooLarge);
+  std::vector<char> buffer(64 * 1024);
   for (zip_int64_t i = 0; i < entries; ++i) {
     zip_stat_t stat;
     if (zip_stat_index(archive.get(), static_cast<zip_uint64_t>(i), 0, &stat) != 0 || !stat.name)
@@ -70,7 +77,7 @@ Result<void> unpack(std::string_view zip, const std::string& folder) {
       if (got < 0) return invalid(fmt::format("the archive's entry '{}' is damaged", name));
       if (got == 0) break;
       total += static_cast<zip_uint64_t>(got);
-      if (total > kMostBytes) return invalid("Unzipped size must be smaller than 262144000 bytes");
+      if (total > kMostBytes) return invalid(kTooLarge);
       out.write(buffer.data(), got);
     }
     out.close();

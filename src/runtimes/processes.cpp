@@ -12,8 +12,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -40,6 +43,10 @@ namespace {
 constexpr std::size_t kLogTail = 4096;                      // Invoke, LogType
 constexpr std::size_t kMostAnswer = 6 * 1024 * 1024 + 100;  // "Lambda quotas": 6 MB, in fact 6,291,556 bytes
 constexpr std::size_t kLongestLine = 256 * 1024;            // of a log: an event of CloudWatch Logs
+// What an invocation may write into its log. Lambda has no such limit; here what is written is state, and is kept in memory until it is
+// on the disk. A line counts as CloudWatch Logs counts an event.
+constexpr std::size_t kMostOutput = 1024 * 1024, kLineOverhead = 26;
+constexpr auto kWhileDropping = std::chrono::milliseconds(1);  // between reads, so that a flood does not take a processor to drop it
 constexpr auto kInitialization = std::chrono::seconds(10);
 // Of a process's credentials. One that would outlive them is replaced before its next invocation, which takes 15 minutes at most.
 constexpr auto kCredentials = std::chrono::hours(12), kLongestInvocation = std::chrono::hours(1);
@@ -100,9 +107,13 @@ struct Child {
   }
 };
 
-// What a process writes, read by a thread of its own.
+// What a process writes, read by a thread of its own. Of each invocation so much is kept; the rest is read too, so that the function does
+// not wait, and dropped. The loop is given one piece at a time: a function that floods its log does not keep the loop busy, and what is
+// read and not yet taken stays small.
 class Output {
  public:
+  using Lines = std::vector<std::string>;
+
   Output() : wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     if (pipe2(ends_.data(), O_CLOEXEC) != 0) ends_ = {-1, -1};
   }
@@ -116,6 +127,13 @@ class Output {
   [[nodiscard]] bool good() const { return wake_ >= 0 && ends_[0] >= 0; }
   [[nodiscard]] int writing_end() const { return ends_[1]; }
   void close_writing_end() { close(std::exchange(ends_[1], -1)); }
+
+  // From the loop, before an invocation's event is delivered: its output has the whole room again.
+  void begin_invocation() { begins_ = true; }
+  // From the loop, when it has the lines that it was given.
+  void taken() { let_go(false); }
+  // From the loop, before it waits for the reading thread: nobody takes lines any more.
+  void abandon() { let_go(true); }
 
   // Calls it when the lines of all that has been written so far are given; on the reading thread, or, if that has ended, at once. What
   // a function says and what it prints come by different ways, and its log has them in the order of the function.
@@ -132,46 +150,99 @@ class Output {
     call();
   }
 
-  // Gives the lines, until the process has ended and all it wrote is read; then how it ended.
-  int follow(Child& child, const std::function<void(std::string)>& line) {
+  // Gives the lines, each time waiting for taken(), until the process has ended and what it wrote is read; then how it ended.
+  int follow(Child& child, const std::function<void(Lines)>& give) {
     bool open = true;
     std::optional<int> status;
-    while (open || !status) {
+    while (!status) {
       std::array<pollfd, 2> wanted{
           {{.fd = open ? ends_[0] : -1, .events = POLLIN, .revents = 0}, {.fd = wake_, .events = POLLIN, .revents = 0}}};
-      poll(wanted.data(), wanted.size(), status ? 0 : open ? 100 : 5);
+      poll(wanted.data(), wanted.size(), open ? 100 : 5);
       if (wanted[1].revents != 0) {
         std::uint64_t ignored = 0;
         [[maybe_unused]] const auto got = read(wake_, &ignored, sizeof ignored);
         const auto calls = take_calls(false);
-        int written = 0;
-        ioctl(ends_[0], FIONREAD, &written);
-        for (const std::size_t until = seen_ + static_cast<std::size_t>(written); open && seen_ < until;) open = take(line);
-        if (!rest_.empty()) line(std::exchange(rest_, {}));
+        open = open && take_written(give);
         for (const auto& call : calls) call();
       } else if (wanted[0].revents != 0) {
-        open = take(line);
-      } else if (status) {
-        open = false;  // somebody it started holds the other end
+        open = take(give);
       }
-      if (!status) status = child.reap();
+      status = child.reap();
     }
-    if (!rest_.empty()) line(std::exchange(rest_, {}));
+    // Not until the end of the pipe: somebody it started may hold the other end, and write for ever.
+    if (open) take_written(give);
     for (const auto& call : take_calls(true)) call();
     return *status;
   }
 
  private:
+  // All that has been written until now, an unfinished line and what was dropped included; false at the end.
+  bool take_written(const std::function<void(Lines)>& give) {
+    int written = 0;
+    ioctl(ends_[0], FIONREAD, &written);
+    bool open = true;
+    for (const std::size_t until = seen_ + static_cast<std::size_t>(written); open && seen_ < until;) open = take(give);
+    if (!rest_.empty()) keep(std::exchange(rest_, {}));
+    if (dropped_ > 0)
+      lines_.push_back(fmt::format("{} bytes of output were dropped: the log of an invocation takes {} bytes, and {} for each line",
+                                   std::exchange(dropped_, 0), kMostOutput, kLineOverhead));
+    hand_over(give);
+    return open;
+  }
+
   // What is there, or comes next; false at the end.
-  bool take(const std::function<void(std::string)>& line) {
+  bool take(const std::function<void(Lines)>& give) {
     std::array<char, 8192> buffer{};
     const ssize_t got = read(ends_[0], buffer.data(), buffer.size());
     if (got <= 0) return false;
     seen_ += static_cast<std::size_t>(got);
+    if (full() && rest_.empty()) {
+      dropped_ += static_cast<std::size_t>(got);
+      std::this_thread::sleep_for(kWhileDropping);
+      return true;
+    }
     rest_.append(buffer.data(), static_cast<std::size_t>(got));
-    for (std::size_t end = 0; (end = rest_.find('\n')) != std::string::npos; rest_.erase(0, end + 1)) line(rest_.substr(0, end));
-    if (rest_.size() >= kLongestLine) line(std::exchange(rest_, {}));
+    std::size_t begin = 0;
+    for (;;) {
+      const std::size_t end = std::min(rest_.find('\n', begin), begin + kLongestLine);
+      if (end >= rest_.size()) break;
+      keep(rest_.substr(begin, end - begin));
+      begin = end + (rest_[end] == '\n' ? 1 : 0);
+    }
+    rest_.erase(0, begin);
+    hand_over(give);
     return true;
+  }
+
+  [[nodiscard]] bool full() {
+    if (begins_ && begins_.exchange(false)) kept_ = 0;
+    return kept_ >= kMostOutput;
+  }
+  void keep(std::string line) {
+    if (full()) {
+      dropped_ += line.size() + 1;
+      return;
+    }
+    kept_ += line.size() + kLineOverhead;
+    lines_.push_back(std::move(line));
+  }
+  void hand_over(const std::function<void(Lines)>& give) {
+    if (lines_.empty()) return;
+    {
+      const std::scoped_lock lock(mutex_);
+      given_ = true;
+    }
+    give(std::exchange(lines_, {}));
+    std::unique_lock lock(mutex_);
+    taken_.wait(lock, [this] { return !given_ || abandoned_; });
+  }
+  void let_go(bool for_good) {
+    {
+      const std::scoped_lock lock(mutex_);
+      given_ = false;
+      abandoned_ = abandoned_ || for_good;
+    }
+    taken_.notify_one();
   }
   std::vector<std::function<void()>> take_calls(bool last) {
     const std::scoped_lock lock(mutex_);
@@ -179,11 +250,16 @@ class Output {
     return std::exchange(calls_, {});
   }
 
-  int wake_;                   // an eventfd
-  std::array<int, 2> ends_{};  // of the pipe: what is read, what the process writes to
-  std::string rest_;           // a line without its end yet
-  std::size_t seen_ = 0;       // bytes
-  std::mutex mutex_;           // guards what follows
+  int wake_;                            // an eventfd
+  std::array<int, 2> ends_{};           // of the pipe: what is read, what the process writes to
+  std::string rest_;                    // a line without its end yet
+  Lines lines_;                         // not handed over yet
+  std::size_t seen_ = 0;                // bytes
+  std::size_t kept_ = 0, dropped_ = 0;  // bytes, of this invocation and since that was last said
+  std::atomic<bool> begins_ = false;
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable taken_;
+  bool given_ = false, abandoned_ = false;
   std::vector<std::function<void()>> calls_;
   bool ended_ = false;
 };
@@ -432,9 +508,11 @@ Result<void> Processes::launch(Environment& e) {
   }
   e.reader = std::thread([this, &e, id = e.id] {
     name_this_thread("function");
-    const int status = e.output->follow(e.child, [this, &id](std::string line) {
-      loop_.post([this, id, line = std::move(line)] {
-        if (const auto found = environments_.find(id); found != environments_.end()) write(*found->second, line);
+    const int status = e.output->follow(e.child, [this, &id, output = e.output](Output::Lines lines) {
+      loop_.post([this, id, output, lines = std::move(lines)] {
+        output->taken();
+        if (const auto found = environments_.find(id); found != environments_.end())
+          for (const std::string& line : lines) write(*found->second, line);
       });
     });
     loop_.post([this, id, status] { exited(id, how_it_ended(status)); });
@@ -462,6 +540,7 @@ void Processes::deliver(Environment& e) {
   if (!invocation.client_context.empty()) event.headers.add("Lambda-Runtime-Client-Context", invocation.client_context);
   event.body = invocation.event;
   e.tail.clear();
+  e.output->begin_invocation();
   write(e, fmt::format("START RequestId: {} Version: {}", invocation.request_id, e.version.version));
   e.delivered = std::chrono::steady_clock::now();
   loop_.cancel(e.timer);
@@ -546,6 +625,7 @@ void Processes::end(const std::string& id) {
   environments_.erase(found);
   loop_.cancel(e->timer);
   if (e->child.pid != 0) e->child.kill_group();
+  e->output->abandon();
   if (e->reader.joinable()) e->reader.join();
   if (e->server) e->server->stop();
 }
