@@ -352,6 +352,29 @@ TEST_F(ServicesTest, QueueErrors) {
                   .starts_with("AWS.SimpleQueueService.NonExistentQueue"));  // refused means not made
 }
 
+// Going on without it once meant a rule, a queue or a policy less, and a line in the log.
+TEST_F(ServicesTest, ARowThatCannotBeReadEndsTheProcess) {
+  queue("q");
+  const auto rows = w.store->scan("sqs.queues", {});
+  ASSERT_TRUE(rows && !rows->empty());
+  ASSERT_TRUE(w.store->commit({{"sqs.queues", rows->front().key, rows->front().value.substr(1)}}));
+  EXPECT_EXIT(w.restart(), testing::ExitedWithCode(1), "");
+}
+
+// What clients send must never become such a row: an event is stored with an envelope around it.
+TEST_F(ServicesTest, WhatIsTooDeepToBeReadAgainIsRefused) {
+  const auto put = [this](std::size_t depth) {
+    const std::string detail = R"({"a":)" + std::string(depth - 1, '[') + std::string(depth - 1, ']') + '}';
+    return w.must(
+        "events", "PutEvents",
+        Json::object(
+            {{"Entries", Json::array({Json::object({{"Source", "app"}, {"DetailType", "t"}, {"Detail", detail}})})}}))["FailedEntryCount"];
+  };
+  EXPECT_EQ(put(500).as_integer(), 0);
+  EXPECT_EQ(put(501).as_integer(), 1);
+  EXPECT_EQ(put(600).as_integer(), 1);
+}
+
 // A message's attribute may be bytes: they are there after a restart.
 TEST_F(ServicesTest, BytesOfAMessageSurviveARestart) {
   const std::string url(w.must("sqs", "CreateQueue", R"x({"QueueName":"q"})x")["QueueUrl"].string_or());

@@ -437,6 +437,7 @@ Reply DynamoDb::update_item(const Call& call) {
     updated = *std::move(done);
   }
   if (const auto good = check(call.input, a->with, before); !good) return std::unexpected(good.error());
+  if (const auto good = checked_depth(updated.item); !good) return invalid_input(good.error());
   if (size_of(updated.item) > kLargestItem) return invalid_input("Item size to update has exceeded the maximum allowed size");
   write(*a->table, *key, before, updated.item);
   Json::Object reply;

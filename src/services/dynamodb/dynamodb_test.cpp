@@ -76,6 +76,23 @@ TEST_F(DynamoDbTest, ItemsAreKeptByTheirKey) {
   EXPECT_EQ(w.must("dynamodb", "DescribeTable", R"x({"TableName":"plain"})x")["Table"]["ItemCount"].integer_or(-1), 0);
 }
 
+// Value by value an item could be nested until the row could not be read any more.
+TEST_F(DynamoDbTest, AnItemIsNotNestedTooDeepByUpdates) {
+  const auto nested = [](int levels) {
+    std::string value = R"({"S":"x"})";
+    for (int i = 0; i < levels; ++i) value = R"({"M":{"a":)" + value + "}}";
+    return R"({":v":)" + value + '}';
+  };
+  std::string path = "a";
+  EXPECT_TRUE(updated("SET a = :v", nested(20)).starts_with(R"({"id")"));
+  for (int i = 0; i < 20; ++i) path += ".a";
+  EXPECT_TRUE(updated("SET " + path + " = :v", nested(12)).starts_with(R"({"id")")) << "32 levels";
+  EXPECT_EQ(
+      updated("SET " + path + " = :v", nested(13)),
+      "ValidationException: Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported "
+      "limit");
+}
+
 TEST_F(DynamoDbTest, Updates) {
   EXPECT_EQ(
       updated("SET a = :a, l = :l, m = :m", R"x({":a":{"N":"1"},":l":{"L":[{"S":"x"},{"S":"y"},{"S":"z"}]},":m":{"M":{"k":{"S":"v"}}}})x"),

@@ -14,6 +14,8 @@ namespace {
 
 constexpr std::size_t kDigits = 38;
 constexpr int kDeepest = 32;
+constexpr const char* kTooDeep =
+    "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit";
 
 // A decimal number taken apart: 0.DIGITS × 10^exponent.
 struct Decimal {
@@ -93,9 +95,7 @@ std::expected<Json, std::string> checked_set(std::string_view type, const Json& 
 }
 
 std::expected<Json, std::string> checked(const Json& value, int depth) {
-  if (depth > kDeepest)
-    return std::unexpected(
-        "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit");
+  if (depth > kDeepest) return std::unexpected(kTooDeep);
   const std::string_view type = type_of(value);
   if (type.empty()) {
     const bool several = value.is_object() && value.as_object().size() > 1;
@@ -216,6 +216,12 @@ Json to_row(const Json& item) {
 }
 Json from_row(const Json& row) {
   return each_attribute(row, [](std::string_view text) { return base64_decode(text).value_or(""); });
+}
+
+std::expected<void, std::string> checked_depth(const Json& item) {
+  // Of JSON, the item is a level, a value two ({"M": {…}}), and a set at the bottom another one.
+  if (item.depth() > 2 * (kDeepest + 1) + 1) return std::unexpected(kTooDeep);
+  return {};
 }
 
 std::size_t size_of(const Json& item) { return item.dump().size(); }

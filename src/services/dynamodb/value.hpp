@@ -29,6 +29,9 @@ std::expected<std::string, std::string> sum(std::string_view a, std::string_view
 Json to_row(const Json& item);
 Json from_row(const Json& row);
 
+// Whether an item may be stored that an update has put together: each value of it may be good by itself, and it nests too deep.
+std::expected<void, std::string> checked_depth(const Json& item);
+
 std::size_t size_of(const Json& item);  // in bytes, roughly as DynamoDB counts
 
 }  // namespace snapward::services::dynamodb

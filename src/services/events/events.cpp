@@ -23,6 +23,8 @@ using snapward::events::Schedule;
 constexpr std::size_t kMaxEntries = 10;              // of one PutEvents
 constexpr std::size_t kMaxRequestBytes = 1'048'576;  // of all its entries; since 2026-01, 256 KB before (AWS Compute Blog)
 constexpr std::size_t kMaxTargets = 5;               // of a rule
+// An event, and what holds events, must be readable again when it is stored: parse() takes 512 levels.
+constexpr std::uint32_t kDeepestDetail = 500;
 
 std::string row_key(const std::string& region, const std::string& bus, const std::string& rule) { return region + '/' + bus + '/' + rule; }
 
@@ -405,7 +407,7 @@ std::optional<std::pair<const char*, const char*>> refuse_entry(const Json& entr
   if (entry["Detail"].string_or().empty())
     return {{"InvalidArgument", "Parameter Detail is not valid. Reason: Detail is a required argument."}};
   if (source.starts_with("aws.")) return {{"NotAuthorizedForSourceException", "Not authorized for the source."}};
-  if (!detail || !detail->is_object()) return {{"MalformedDetail", "Detail is malformed."}};
+  if (!detail || !detail->is_object() || detail->depth() > kDeepestDetail) return {{"MalformedDetail", "Detail is malformed."}};
   return std::nullopt;
 }
 
