@@ -3,7 +3,7 @@
 
 usage: mutants.py BUILD [NAME…]   BUILD: a built folder, such as build/release. Nothing in the tree or the folder is changed.
 A mutant names the invariant that its mistake breaks first of all; it counts as caught when the simulator reports that one. The last
-ones are caught by killing the server (tests/crash).
+ones are caught by killing the server (tests/crash), or by a client that stores journals (tests/security/journal.py).
 Exit code 0: every mutant was caught.
 """
 import json
@@ -41,7 +41,11 @@ MUTANTS = [
     ("answers before it has saved", "crash", "src/edge/front.cpp", "ledger_.answer_after_commit([done, reply] {", "loop_.defer([done, reply] {"),
     ("believes a flush after one that failed", "power cuts", "src/store/row_file.cpp", "if (exactly == SQLITE_IOERR_FSYNC || exactly == SQLITE_IOERR_DIR_FSYNC)", "if (exactly == SQLITE_IOERR_DIR_FSYNC)"),
     ("answers before the journal is flushed", "power cuts", "src/store/journal.cpp", "if (::fdatasync(file.descriptor) != 0)", "if (false)"),
-    ("forgets what is in the journal only", "crash", "src/store/sqlite.cpp", "const Journal::Group& group : *left", "const Journal::Group& group : std::vector<Journal::Group>()"),
+    ("forgets what is in the journal only", "crash", "src/store/row_file.cpp", "const Journal::Group& group : *groups", "const Journal::Group& group : std::vector<Journal::Group>()"),
+    ("takes bytes of clients for records", "journal", "src/store/journal.cpp",
+     "return salt ? static_cast<std::uint32_t>(XXH3_64bits_withSeed(&kMagic, sizeof kMagic, *salt)) : kMagic;", "return kMagic;",
+     "const std::uint64_t seed = salt ? XXH3_64bits_withSeed(&number, sizeof number, *salt) : number;", "const std::uint64_t seed = number;"),
+    ("takes any file for its journal", "journal", "src/store/journal.cpp", "if (*salt != key.salt && *salt != key.former)", "if (false)"),
 ]
 KILLS = 60  # of those
 
@@ -87,7 +91,11 @@ def main():
                 continue
             binary = mutant(build, commands, scratch, name, file, *edits)
             found = {}
-            if isinstance(invariant, str):
+            if invariant == "journal":
+                report = run([sys.executable, str(root / "tests/security/journal.py"), str(binary)], timeout=600)
+                violations = re.findall("FAILED (.*)", report.stdout)
+                found = {invariant: ("-", violations[0])} if violations else {}
+            elif isinstance(invariant, str):
                 how = ["--power-cuts", "--library", str(build / "libsnapward_disk.so")] if invariant == "power cuts" else []
                 report = run([sys.executable, str(root / "tests/crash/run.py"), str(binary), "--kills", str(KILLS), *how], timeout=600)
                 violations = re.findall("VIOLATION (.*)", report.stdout)
