@@ -597,6 +597,32 @@ TEST(SqliteStore, TakesOverAJournalOfLayoutFive) {
   std::filesystem::remove_all(folder);
 }
 
+// Killed while the files of a new or older folder were being made: all is in the table, and whatever stands in the files does not count.
+TEST_F(KilledTest, FilesThatWereBeingMadeAreMadeAnew) {
+  ASSERT_EQ(opened(killed), "");
+  std::string older = unsalted_record(3, "3", "older");
+  older.resize(Journal::kFileSize);
+  const auto write = [](const std::string& file, std::string_view bytes) { std::ofstream(file, std::ios::binary) << bytes; };
+  const struct {
+    const char* name;
+    std::function<void(const std::string& state)> left;
+  } kCases[] = {
+      {"none made", [](const auto& state) { Journal::remove(state); }},
+      {"the first made in part", [&](const auto& state) { Journal::remove(state), write(state + "/journal-0", std::string(5000, '\0')); }},
+      {"both of before layout 6", [&](const auto& state) { write(state + "/journal-0", older), write(state + "/journal-1", older); }},
+      {"the second of before layout 6", [&](const auto& state) { write(state + "/journal-1", older); }},
+      {"both made", [](const auto&) {}},
+  };
+  for (const auto& each : kCases) {
+    const std::string state = copy(std::string("making ") + each.name);
+    std::filesystem::remove_all(state);
+    std::filesystem::copy(killed, state);
+    run_sql(state, "UPDATE journal SET made = 0");
+    each.left(state);
+    for (int again = 0; again < 2; ++again) EXPECT_EQ(opened(state), "") << each.name;
+  }
+}
+
 TEST_F(KilledTest, NobodyElseMayReadTheFiles) {
   ASSERT_EQ(opened(killed), "");
   for (const std::string& state : {folder, killed}) EXPECT_EQ(readable_for_others(state), "");
