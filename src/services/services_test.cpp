@@ -383,8 +383,8 @@ TEST_F(ServicesTest, BytesOfAMessageSurviveARestart) {
       "base64:",
       10);
   const Json attributes = Json::object({{"b", Json::object({{"DataType", "Binary"}, {"BinaryValue", bytes}})},
-                                        {"t", Json::object({{"DataType", "String"},
-                                                            {"StringValue",
+                                        {"t", Json::object({{"DataType", "Binary"},
+                                                            {"BinaryValue",
                                                              "\x01"
                                                              "base64:text"}})}});
   w.must("sqs", "SendMessage", Json::object({{"QueueUrl", url}, {"MessageBody", "m"}, {"MessageAttributes", attributes}}));
@@ -392,7 +392,7 @@ TEST_F(ServicesTest, BytesOfAMessageSurviveARestart) {
   const Json got = w.must("sqs", "ReceiveMessage", Json::object({{"QueueUrl", url}, {"MessageAttributeNames", Json::array({"All"})}}));
   ASSERT_EQ(got["Messages"].items().size(), 1U);
   EXPECT_EQ(got["Messages"].items()[0]["MessageAttributes"]["b"]["BinaryValue"].string_or(), bytes);
-  EXPECT_EQ(got["Messages"].items()[0]["MessageAttributes"]["t"]["StringValue"].string_or(),
+  EXPECT_EQ(got["Messages"].items()[0]["MessageAttributes"]["t"]["BinaryValue"].string_or(),
             "\x01"
             "base64:text");
 }

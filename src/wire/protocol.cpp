@@ -174,12 +174,21 @@ std::expected<DecodedCall, ApiError> decode_request(const Service& service, cons
   auto form = parse_query(request.query());
   for (auto& pair : parse_query(request.body)) form.push_back(std::move(pair));
   const std::string* action = nullptr;
-  for (const auto& [name, value] : form)
+  bool queue_named = service.name != "sqs";
+  for (const auto& [name, value] : form) {
     if (name == "Action") action = &value;
+    if (name == "QueueUrl") queue_named = true;
+  }
   if (!action) return std::unexpected(ApiError{"MissingAction", "The request is missing an action or a required parameter.", 400, {}});
   const Operation* operation = service.find(*action);
   if (!operation)
-    return std::unexpected(ApiError{"InvalidAction", fmt::format("The action {} is not valid for this web service.", *action), 400, {}});
+    return std::unexpected(
+        ApiError{"InvalidAction",
+                 fmt::format("The action {} is not valid for this {}.", *action, service.name == "sqs" ? "endpoint" : "web service"),
+                 400,
+                 {}});
+  // A request to a queue's URL names the queue by that.
+  if (!queue_named && request.path().size() > 1) form.emplace_back("QueueUrl", std::string(request.path()));
   auto input = decode_form(service, protocol, *operation, form);
   if (!input) return std::unexpected(input.error());
   return DecodedCall{operation, *std::move(input)};

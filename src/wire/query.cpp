@@ -51,7 +51,10 @@ class Reader {
       const std::string shown = validated() ? uncapitalised(name) : name, at = path.empty() ? shown : path + '.' + shown;
       const auto found = node.children.find(name);
       if (found == node.children.end()) {
-        if (member.required) return std::unexpected(missing_parameter(service_, protocol_, at));
+        if (member.required && service_.name == "sqs" && member.ref.shape->type == ShapeType::list)
+          out.set(member.name, Json::Array{});  // an empty batch, which has an error of its own
+        else if (member.required)
+          return std::unexpected(missing_parameter(service_, protocol_, at));
         continue;
       }
       auto value = any(member.ref, found->second, at);

@@ -43,8 +43,8 @@ std::string md5_of_attributes(const Json& attributes) {
 
 bool has_any(const Json& attributes) { return attributes.is_object() && !attributes.as_object().empty(); }
 
-// "10000000000000000042": twenty digits that grow with the messages.
-std::string sequence_number(std::int64_t number) { return fmt::format("1{:019}", number); }
+// Twenty digits that grow with the messages, in steps as AWS's do.
+std::string sequence_number(std::int64_t number) { return fmt::format("188494{:014}", 96'460'467'696'128 + number * 256); }
 
 Json failed_entry(const Json& entry, const cloud::Error& error) {
   return Json::object({{"Id", entry["Id"]}, {"Code", error.code}, {"Message", error.message}, {"SenderFault", true}});
@@ -192,6 +192,9 @@ Reply Sqs::send_batch(const Call& call) {
   if (!q) return std::unexpected(q.error());
   const auto& entries = call.input["Entries"].items();
   if (auto good = check_batch(call.input["Entries"], "SendMessageBatch"); !good) return std::unexpected(good.error());
+  if ((*q)->fifo())
+    for (const Json& entry : entries)  // refuses all of them (recorded by AWS, 2024)
+      if (const auto id = deduplication_of(**q, entry); !id) return cloud::error("InvalidParameterValue", id.error().message);
   std::int64_t size = 0;
   for (const Json& entry : entries) size += size_of_message(entry);
   if (size > kMaxBytes)
@@ -263,25 +266,50 @@ Json Sqs::receive_one(Queue& q, std::int64_t number, const Json& request) {
   return Json(std::move(out));
 }
 
-Json Sqs::take(Queue& q, const Json& request) {
-  const Instant now = env_.loop.now();
-  const auto most = static_cast<std::size_t>(request["MaxNumberOfMessages"].integer_or(1));
+void Sqs::drop_expired(Queue& q) {
   const auto retention = std::chrono::seconds(q.number("MessageRetentionPeriod", 345'600));
-  Json::Array out;
-  std::set<std::string> held;  // groups of which an earlier message is hidden
-  for (auto at = q.messages.begin(); at != q.messages.end() && out.size() < most;) {
-    const auto [number, m] = std::pair<std::int64_t, const Message&>(at->first, at->second);
-    ++at;
-    if (now - m.sent > retention) {
-      drop("messages", key(q, number));
-      q.messages.erase(number);
-    } else if (q.fifo() && held.contains(m.group)) {
-      continue;
-    } else if (m.visible > now) {
-      if (q.fifo()) held.insert(m.group);
-    } else if (!move_to_dead_letters(q, number)) {
-      out.push_back(receive_one(q, number, request));
+  const Instant now = env_.loop.now();
+  std::erase_if(q.messages, [&](const auto& entry) {
+    if (now - entry.second.sent <= retention) return false;
+    drop("messages", key(q, entry.first));
+    return true;
+  });
+}
+
+// The messages that may be received now, in their order.
+std::vector<std::int64_t> Sqs::receivable(Queue& q) {
+  std::vector<std::int64_t> out;
+  const Instant now = env_.loop.now();
+  if (!q.fifo()) {
+    for (const auto& [number, m] : q.messages)
+      if (m.visible <= now) out.push_back(number);
+    return out;
+  }
+  std::map<std::string, std::vector<std::int64_t>> groups;
+  for (const auto& [number, m] : q.messages) groups[m.group].push_back(number);
+  std::erase_if(q.turns, [&](const auto& turn) { return !groups.contains(turn.first); });
+  std::map<std::pair<std::int64_t, std::int64_t>, const std::vector<std::int64_t>*> in_turn;  // by turn, then by the first message
+  for (const auto& [group, numbers] : groups) {
+    const auto turn = q.turns.find(group);
+    in_turn[{turn == q.turns.end() ? 0 : turn->second, numbers.front()}] = &numbers;
+  }
+  for (const auto& [turn, numbers] : in_turn)
+    for (const std::int64_t number : *numbers) {
+      if (q.messages.at(number).visible > now) break;  // holds up the rest of its group
+      out.push_back(number);
     }
+  return out;
+}
+
+Json Sqs::take(Queue& q, const Json& request) {
+  const auto most = static_cast<std::size_t>(request["MaxNumberOfMessages"].integer_or(1));
+  drop_expired(q);
+  Json::Array out;
+  for (const std::int64_t number : receivable(q)) {
+    if (out.size() == most) break;
+    if (move_to_dead_letters(q, number)) continue;
+    if (q.fifo()) q.turns[q.messages.at(number).group] = ++q.last_turn;
+    out.push_back(receive_one(q, number, request));
   }
   return out;
 }

@@ -44,6 +44,17 @@ bool is_queue_name(std::string_view name) {
          std::ranges::all_of(base, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_'; });
 }
 
+// Attributes with "True" as "true", which SQS takes.
+Json with_plain_booleans(const Json& attributes) {
+  Json::Object out;
+  if (attributes.is_object())
+    for (const auto& [name, value] : attributes.as_object()) {
+      const bool flag = name == "FifoQueue" || name == "ContentBasedDeduplication" || name == "SqsManagedSseEnabled";
+      out.set(name, flag ? Json(lower(value.string_or())) : value);
+    }
+  return Json(std::move(out));
+}
+
 // What a queue's type has to do with an attribute; `fifo`: of the queue, which is being made or not.
 std::expected<void, cloud::Error> check_fifo_attribute(const std::string& name, std::string_view value, bool fifo, bool creating) {
   if (name == "FifoQueue") {
@@ -167,7 +178,7 @@ std::expected<Sqs::Queue*, cloud::Error> Sqs::find(const Call& call) {
 
 Reply Sqs::create_queue(const Call& call) {
   const std::string name(call.input["QueueName"].string_or());
-  const Json given = call.input["Attributes"].is_object() ? call.input["Attributes"] : Json(Json::Object{});
+  const Json given = with_plain_booleans(call.input["Attributes"]);
   const bool fifo = given["FifoQueue"].string_or() == "true";
   if (fifo && !name.ends_with(".fifo"))
     return cloud::error("InvalidParameterValue",
@@ -274,6 +285,7 @@ Reply Sqs::get_attributes(const Call& call) {
   all["CreatedTimestamp"] = std::to_string(q.created.time_since_epoch().count() / 1000);
   all["LastModifiedTimestamp"] = std::to_string(q.modified.time_since_epoch().count() / 1000);
   all["QueueArn"] = arn(q);
+  if (q.text("KmsMasterKeyId").empty()) all.erase("KmsDataKeyReusePeriodSeconds");
   Json::Object out;
   for (const Json& wanted : call.input["AttributeNames"].items()) {
     const std::string name(wanted.string_or());
@@ -330,9 +342,9 @@ Reply Sqs::set_attributes(const Call& call) {
   const auto found = find(call);
   if (!found) return std::unexpected(found.error());
   Queue& q = **found;
-  if (!call.input["Attributes"].is_object()) return Json(Json::Object{});
-  if (auto good = check_attributes(q, call.input["Attributes"], false); !good) return std::unexpected(good.error());
-  for (const auto& [name, value] : call.input["Attributes"].as_object()) {
+  const Json given = with_plain_booleans(call.input["Attributes"]);
+  if (auto good = check_attributes(q, given, false); !good) return std::unexpected(good.error());
+  for (const auto& [name, value] : given.as_object()) {
     const auto* number = std::ranges::find_if(kNumbers, [&, &n = name](const Attribute& a) { return n == a.name; });
     if (!value.string_or().empty() || !is_removable(name))
       q.attributes[name] = number != std::end(kNumbers) && value.string_or().empty() ? number->fallback : std::string(value.string_or());

@@ -4,8 +4,8 @@
 #pragma once
 #include <deque>
 #include <map>
-#include <set>
 #include <string>
+#include <vector>
 
 #include "services/service.hpp"
 
@@ -42,8 +42,10 @@ class Sqs final : public Service {
     Json tags = Json(Json::Object{});
     std::map<std::int64_t, Message> messages;  // by arrival
     std::int64_t next = 1;
-    std::map<std::string, Accepted> accepted;  // by deduplication id, with the group where that is the scope; FIFO
-    std::deque<Future<bool>> waiters;          // long polls
+    std::map<std::string, Accepted> accepted;   // by deduplication id, with the group where that is the scope; FIFO
+    std::map<std::string, std::int64_t> turns;  // groups that messages were received of, by when; the longest ago is next; FIFO
+    std::int64_t last_turn = 0;
+    std::deque<Future<bool>> waiters;  // long polls
     [[nodiscard]] bool fifo() const { return name.ends_with(".fifo"); }
     [[nodiscard]] std::int64_t number(std::string_view attribute, std::int64_t fallback) const;
     [[nodiscard]] std::string_view text(std::string_view attribute) const;  // empty when it has none
@@ -75,6 +77,8 @@ class Sqs final : public Service {
   std::expected<Json, cloud::Error> add(Queue& queue, const Json& entry);
   // The deduplication id of an entry for a FIFO queue; errors when it has none.
   std::expected<std::string, cloud::Error> deduplication_of(const Queue& queue, const Json& entry) const;
+  void drop_expired(Queue& queue);
+  std::vector<std::int64_t> receivable(Queue& queue);
   Json take(Queue& queue, const Json& request);
   // Moves a message that was received too often; false when there is nowhere.
   bool move_to_dead_letters(Queue& queue, std::int64_t number);
