@@ -5,6 +5,7 @@
 
 #include "base/arn.hpp"
 #include "base/text.hpp"
+#include "base/utf8.hpp"
 
 namespace snapward::services::lambda {
 
@@ -141,11 +142,42 @@ void Lambda::run_later(Pending p) {
   env_.loop.spawn(std::move(outcome), [this, p = std::move(p)](const Outcome& result) mutable {
     if (!result.failed) return drop("invocations", p.id);
     spdlog::warn("function {}: {}", p.name, result.payload);
-    if (++p.attempts > kRetries) return drop("invocations", p.id);
+    if (++p.attempts > kRetries) {
+      to_dead_letters(p, result);
+      return drop("invocations", p.id);
+    }
     keep(p);
     const auto wait = std::chrono::minutes(p.attempts);
     env_.loop.after(wait, [this, p = std::move(p)] { run_later(p); });
   });
+}
+
+// Developer Guide, "Dead-letter queues": the event, with what went wrong as attributes.
+void Lambda::to_dead_letters(const Pending& p, const Outcome& last) {
+  constexpr std::size_t kMostOfMessage = 1024;
+  const auto known = configuration(p.region, {p.name, p.qualifier});
+  const auto target = known ? Arn::parse((*known)["DeadLetterConfig"]["TargetArn"].string_or()) : std::nullopt;
+  if (!target) return;
+  const auto error = Json::parse(last.payload);
+  const std::string message(error ? (*error)["errorMessage"].string_or(last.payload) : std::string_view(last.payload));
+  const auto attribute = [](const char* type, const std::string& value) {
+    return Json::object({{"DataType", type}, {"StringValue", value.empty() ? " " : value}});
+  };
+  Json attributes = Json::object({{"RequestID", attribute("String", p.id)},
+                                  {"ErrorCode", attribute("Number", "200")},
+                                  {"ErrorMessage", attribute("String", utf8_of(message.substr(0, kMostOfMessage)))}});
+  const bool queue = target->service == "sqs";
+  Json input = queue
+                   ? Json::object({{"QueueUrl", fmt::format("{}/{}/{}", env_.base_url, target->account, target->resource)},
+                                   {"MessageBody", p.event.dump()},
+                                   {"MessageAttributes", std::move(attributes)}})
+                   : Json::object({{"TopicArn", target->str()}, {"Message", p.event.dump()}, {"MessageAttributes", std::move(attributes)}});
+  const cloud::Caller itself{
+      .service = "lambda.amazonaws.com", .role = std::string((*known)["Role"].string_or()), .source = arn(p.region, p.name)};
+  env_.loop.spawn(env_.cloud->call({target->service, target->region, queue ? "SendMessage" : "Publish", std::move(input), itself}),
+                  [](const Reply& reply) {
+                    if (!reply) spdlog::warn("a dead letter could not be sent: {}", reply.error().message);
+                  });
 }
 
 void Lambda::restore() {

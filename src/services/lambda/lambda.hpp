@@ -64,6 +64,7 @@ class Lambda final : public Service {
   Task<Reply> invoke(Call call);
   Task<Outcome> run(std::string region, Named function, std::string event, std::string request_id, std::string client_context);
   void keep(const Pending& p);
+  void to_dead_letters(const Pending& p, const Outcome& last);
   void run_later(Pending p);
   [[nodiscard]] Json built_in(const std::string& region, const std::string& name) const;
   [[nodiscard]] std::unexpected<cloud::Error> not_found(const std::string& region, const Named& function) const;

@@ -145,7 +145,9 @@ std::expected<Json, cloud::Error> Sqs::add(Queue& q, const Json& entry) {
       return true;
     });
     const std::string scoped = q.text("DeduplicationScope") == "messageGroup" ? m.group + '\n' + *id : *id;
-    if (const auto known = q.accepted.find(scoped); known != q.accepted.end())
+    auto known = q.accepted.find(scoped);
+    if (known == q.accepted.end()) known = q.accepted.find(*id);  // accepted when the whole queue was the scope
+    if (known != q.accepted.end())
       return Json(std::move(out.set("MessageId", known->second.message_id).set("SequenceNumber", sequence_number(known->second.number))));
     m.id = env_.loop.entropy().uuid();
     q.accepted[scoped] = {.message_id = m.id, .number = number, .at = m.sent};
