@@ -106,6 +106,23 @@ TEST_F(LambdaFunctions, CodeGoesWithItsLastUser) {
   EXPECT_EQ(kept(), 0U);
 }
 
+// The event of an asynchronous invocation was lost when its last try failed.
+TEST_F(LambdaFunctions, AsynchronousInvocation_FailedForGood_GoesToDeadLetterQueue) {
+  w.must("sqs", "CreateQueue", R"({"QueueName":"letters"})");
+  create("f");
+  w.must("lambda", "UpdateFunctionConfiguration",
+         R"({"FunctionName":"f","DeadLetterConfig":{"TargetArn":"arn:aws:sqs:us-west-2:123456789012:letters"}})");
+  w.must("lambda", "Invoke", R"({"FunctionName":"f","InvocationType":"Event","Payload":"{\"fail\":true}"})");
+  w.world->loop.settle();
+  const Json got = w.must("sqs", "ReceiveMessage", R"({"QueueUrl":"letters","MessageAttributeNames":["All"]})");
+  ASSERT_EQ(got["Messages"].items().size(), 1U);
+  const Json& letter = got["Messages"].items()[0];
+  EXPECT_EQ(letter["Body"].string_or(), R"({"fail":true})");
+  EXPECT_EQ(letter["MessageAttributes"]["ErrorMessage"]["StringValue"].string_or(), "no");
+  EXPECT_EQ(letter["MessageAttributes"]["ErrorCode"]["StringValue"].string_or(), "200");
+  EXPECT_TRUE(letter["MessageAttributes"].find("RequestID"));
+}
+
 TEST_F(LambdaFunctions, WhatIsWrongIsSaid) {
   const auto refused = [&](const std::string& more) {
     return w.refusal("lambda", "CreateFunction", R"({"FunctionName":"g","Handler":"h","Role":"arn:aws:iam::1:role/r",)" + more + "}");
