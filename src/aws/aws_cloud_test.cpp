@@ -55,7 +55,7 @@ TEST_F(AwsCloudTest, SignsWhatItAsksAndReadsWhatItIsTold) {
   ASSERT_TRUE(reply) << reply.error().message;
   EXPECT_EQ((*reply)["Snapshots"].items()[0]["VolumeSize"].as_integer(), 8);
   ASSERT_EQ(asked.size(), 1U);
-  EXPECT_EQ(wire::verify(asked[0], "secret", clock.now()), wire::Verdict::valid);
+  EXPECT_EQ(wire::verify(asked[0], "secret", clock.now()).verdict, wire::Verdict::valid);
   EXPECT_EQ(wire::scope_of(asked[0])->region, "us-west-2");
   EXPECT_EQ(asked[0].headers.get("X-Amz-Security-Token"), "token");
   EXPECT_NE(asked[0].body.find("Owner.1=self"), std::string::npos) << asked[0].body;
@@ -78,7 +78,7 @@ TEST_F(AwsCloudTest, ACopyBringsItsPresignedUrl) {
   wire::HttpRequest there{.method = "GET", .target = url->target, .headers = {}, .body = {}};
   there.headers.add("Host", url->host + ':' + url->port);
   EXPECT_EQ(wire::scope_of(there)->region, "us-west-2");
-  EXPECT_EQ(wire::verify(there, "secret", clock.now()), wire::Verdict::valid) << presigned;
+  EXPECT_EQ(wire::verify(there, "secret", clock.now()).verdict, wire::Verdict::valid) << presigned;
   std::map<std::string, std::string> asks;
   for (const auto& [name, value] : wire::parse_query(there.query())) asks[name] = value;
   EXPECT_EQ(asks["Action"], "CopySnapshot");

@@ -145,7 +145,7 @@ TEST_F(IdentityTest, TakesARoleWithTheKeysOfAnotherProfile) {
   sts_answer = sts("AssumeRole", "ROLE");
   EXPECT_EQ(key("r"), "ROLE");
   ASSERT_EQ(asked.size(), 1U);
-  EXPECT_EQ(wire::verify(asked[0], "source-secret", clock.now()), wire::Verdict::valid);
+  EXPECT_EQ(wire::verify(asked[0], "source-secret", clock.now()).verdict, wire::Verdict::valid);
   EXPECT_EQ(sent(0, "RoleArn") + sent(0, "ExternalId") + sent(0, "RoleSessionName") + sent(0, "DurationSeconds"),
             "arn:aws:iam::1:role/backupexme900");
 }

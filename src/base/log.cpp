@@ -1,9 +1,11 @@
 #include "base/log.hpp"
 
 #include <spdlog/formatter.h>
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/spdlog.h>
 
 #include "base/json.hpp"
+#include "base/line.hpp"
 #include "base/time.hpp"
 
 namespace snapward::log {
@@ -36,7 +38,29 @@ class JsonLines final : public spdlog::formatter {
   }
   [[nodiscard]] std::unique_ptr<spdlog::formatter> clone() const override { return std::make_unique<JsonLines>(); }
 };
+
+class TextLines final : public spdlog::formatter {
+ public:
+  explicit TextLines(const std::string& pattern) : pattern_(pattern), inner_(pattern, spdlog::pattern_time_type::utc) {}
+  void format(const spdlog::details::log_msg& line, spdlog::memory_buf_t& out) override {
+    const std::string_view text(line.payload.data(), line.payload.size());
+    if (!has_control(text)) return inner_.format(line, out);
+    const std::string escaped = escape_control(text);
+    spdlog::details::log_msg clean = line;
+    clean.payload = escaped;
+    inner_.format(clean, out);
+    line.color_range_start = clean.color_range_start;
+    line.color_range_end = clean.color_range_end;
+  }
+  [[nodiscard]] std::unique_ptr<spdlog::formatter> clone() const override { return std::make_unique<TextLines>(pattern_); }
+
+ private:
+  std::string pattern_;
+  spdlog::pattern_formatter inner_;
+};
 }  // namespace
+
+void write_text(const std::string& pattern) { spdlog::set_formatter(std::make_unique<TextLines>(pattern)); }
 
 void write_json() {
   as_json = true;

@@ -16,6 +16,9 @@ struct Field {
 
 void write(spdlog::level::level_enum level, std::string_view message, std::initializer_list<Field> fields);
 
+// From now on lines are text in spdlog's `pattern`, one a message: control characters of what users wrote are escaped.
+void write_text(const std::string& pattern);
+
 // From now on every line, with fields or without, is {"time", "level", "message", …}.
 void write_json();
 

@@ -1,6 +1,7 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include "base/log.hpp"
 #include "cli/commands.hpp"
 
 int main(int argc, char** argv) {
@@ -17,7 +18,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("snapward " SNAPWARD_VERSION " (") + snapward::cli::commit() + ")");
   spdlog::set_default_logger(spdlog::stderr_color_mt("snapward"));  // standard output is for results
-  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %^%l%$ %v", spdlog::pattern_time_type::utc);
+  snapward::log::write_text("%Y-%m-%dT%H:%M:%S.%eZ %^%l%$ %v");
   int exit_code = 0;
   snapward::cli::add_serve(app, exit_code);
   snapward::cli::add_controller(app, exit_code);

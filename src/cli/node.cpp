@@ -16,6 +16,7 @@
 
 #include "aws/aws_cloud.hpp"
 #include "base/descriptors.hpp"
+#include "base/line.hpp"
 #include "base/log.hpp"
 #include "base/private_file.hpp"
 #include "base/thread_name.hpp"
@@ -67,7 +68,11 @@ class NetOutbound final : public services::Outbound {
   }
   void mail(const std::string& to, const std::string& subject, const std::string& body) override {
     std::ofstream out(mailbox_, std::ios::app);
-    out << "From snapward " << iso_seconds(loop_->now()) << "\nTo: " << to << "\nSubject: " << subject << "\n\n" << body << "\n\n";
+    out << "From snapward " << iso_seconds(loop_->now()) << "\nTo: " << escape_control(to) << "\nSubject: " << escape_control(subject)
+        << "\n\n";
+    // A line of the text that looks like the beginning of a mail is marked, as mbox readers expect.
+    for (const std::string& line : split(body, '\n')) out << (line.starts_with("From ") ? ">" : "") << line << '\n';
+    out << '\n';
     if (!out) spdlog::error("mail to {} could not be written to '{}'", to, mailbox_);
   }
 

@@ -8,6 +8,7 @@
 
 #include "aws/aws_cloud.hpp"
 #include "base/entropy.hpp"
+#include "base/log.hpp"
 #include "cloud/retry.hpp"
 #include "lambda/function.hpp"
 
@@ -30,7 +31,7 @@ int main() {
     return 2;
   }
   spdlog::set_default_logger(spdlog::stdout_logger_st("lambda"));
-  spdlog::set_pattern("[%l] %v");  // Lambda adds the time
+  snapward::log::write_text("[%l] %v");  // Lambda adds the time
   SystemClock clock(1.0, Instant{});
   SystemEntropy entropy;
   engine::Loop loop(clock, entropy);

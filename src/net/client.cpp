@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -17,6 +18,7 @@
 #include <optional>
 #include <thread>
 
+#include "base/line.hpp"
 #include "base/text.hpp"
 #include "base/thread_name.hpp"
 
@@ -47,6 +49,14 @@ std::string text_of(const Url& url, const wire::HttpRequest& request, bool keep_
     field("Content-Length", std::to_string(request.body.size()));
   if (!keep_alive) field("Connection", "close");
   return out + "\r\n" + request.body;
+}
+
+// Whoever made it, nothing in it may end its line and begin another.
+bool is_sendable(const Url& url, const wire::HttpRequest& request) {
+  return is_header_name(request.method) && is_request_target(request.target.size() > 1 ? request.target : url.target) &&
+         is_header_value(url.host) && is_header_value(url.port) && std::ranges::all_of(request.headers.list, [](const auto& header) {
+           return is_header_name(header.first) && is_header_value(header.second);
+         });
 }
 
 void prepare(std::optional<Parser>& parser, bool head) {
@@ -230,6 +240,8 @@ class BeastClient final : public Client {
   void send(const std::string& url, wire::HttpRequest request, Done done) override {
     auto parsed = Url::parse(url);
     if (!parsed) return done(std::unexpected(parsed.error()));
+    if (!is_sendable(*parsed, request))
+      return done(std::unexpected(std::string("the request's line or a header has characters that HTTP does not allow there")));
     const auto start = [&](const auto& exchange) { asio::post(context_, [exchange] { exchange->start(); }); };
     if (parsed->scheme == "http")
       start(std::make_shared<Exchange<Plain>>(context_, tls_, plain_, options_, *std::move(parsed), request, std::move(done)));

@@ -60,8 +60,8 @@ TEST(SigV4, ThePresignedS3Example) {
   presign(request, key, {.region = "us-east-1", .service = "s3", .at = at}, std::chrono::seconds(86400));
   EXPECT_TRUE(request.target.ends_with("X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"))
       << request.target;
-  EXPECT_EQ(verify(request, key.secret_key, at + std::chrono::hours(23)), Verdict::valid);
-  EXPECT_EQ(verify(request, key.secret_key, at + std::chrono::hours(25)), Verdict::expired);
+  EXPECT_EQ(verify(request, key.secret_key, at + std::chrono::hours(23)).verdict, Verdict::valid);
+  EXPECT_EQ(verify(request, key.secret_key, at + std::chrono::hours(25)).verdict, Verdict::expired);
 }
 
 TEST(SigV4, VerifiesWhatItSigned) {
@@ -69,19 +69,45 @@ TEST(SigV4, VerifiesWhatItSigned) {
   request.method = "POST";
   request.body = "hello";
   sign(request, kSuite, {.region = "eu-west-1", .service = "sqs", .at = kSuiteTime});
-  EXPECT_EQ(verify(request, kSuite.secret_key, kSuiteTime), Verdict::valid);
-  EXPECT_EQ(verify(request, "another secret", kSuiteTime), Verdict::mismatch);
-  EXPECT_EQ(verify(request, kSuite.secret_key, kSuiteTime + std::chrono::minutes(16)), Verdict::expired);
+  EXPECT_EQ(verify(request, kSuite.secret_key, kSuiteTime).verdict, Verdict::valid);
+  EXPECT_EQ(verify(request, "another secret", kSuiteTime).verdict, Verdict::mismatch);
+  EXPECT_EQ(verify(request, kSuite.secret_key, kSuiteTime + std::chrono::minutes(16)).verdict, Verdict::expired);
   HttpRequest changed = request;
   changed.body = "hullo";
-  EXPECT_EQ(verify(changed, kSuite.secret_key, kSuiteTime), Verdict::mismatch);
+  EXPECT_EQ(verify(changed, kSuite.secret_key, kSuiteTime).verdict, Verdict::mismatch);
   changed = request;
   changed.target = "/a%20b/../c/?x=1&x=0&z";
-  EXPECT_EQ(verify(changed, kSuite.secret_key, kSuiteTime), Verdict::mismatch);
+  EXPECT_EQ(verify(changed, kSuite.secret_key, kSuiteTime).verdict, Verdict::mismatch);
   const auto scope = scope_of(request);
   ASSERT_TRUE(scope);
   EXPECT_EQ(scope->region, "eu-west-1");
   EXPECT_EQ(scope->service, "sqs");
+}
+
+TEST(SigV4, HeadersThatMustBeSignedAre) {
+  HttpRequest request = get("/");
+  sign(request, kSuite, {.region = "us-east-1", .service = "sqs", .at = kSuiteTime});
+  request.headers.add("X-Amz-Target", "AmazonSQS.DeleteQueue");
+  const Verification v = verify(request, kSuite.secret_key, kSuiteTime);
+  EXPECT_EQ(v.verdict, Verdict::not_signed);
+  EXPECT_EQ(v.what, "x-amz-target");
+  HttpRequest without_host;
+  sign(without_host, kSuite, {.region = "us-east-1", .service = "sqs", .at = kSuiteTime});
+  EXPECT_EQ(verify(without_host, kSuite.secret_key, kSuiteTime).what, "host");
+  EXPECT_EQ(verify(get("/"), kSuite.secret_key, kSuiteTime).verdict, Verdict::malformed);
+}
+
+TEST(SigV4, OnlyS3TakesABodyThatIsNotSigned) {
+  for (const std::string payload : {"UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"}) {
+    HttpRequest request = get("/");
+    request.headers.add("X-Amz-Content-Sha256", payload);
+    sign(request, kSuite, {.region = "us-east-1", .service = "dynamodb", .at = kSuiteTime});
+    EXPECT_EQ(verify(request, kSuite.secret_key, kSuiteTime).verdict, Verdict::other_body) << payload;
+    HttpRequest object = get("/");
+    object.headers.add("X-Amz-Content-Sha256", payload);
+    sign(object, kSuite, {.region = "us-east-1", .service = "s3", .at = kSuiteTime});
+    EXPECT_EQ(verify(object, kSuite.secret_key, kSuiteTime).verdict, Verdict::valid) << payload;
+  }
 }
 
 TEST(SigV4, MalformedHeadersAreNoSignature) {
@@ -90,7 +116,7 @@ TEST(SigV4, MalformedHeadersAreNoSignature) {
     HttpRequest request = get("/");
     request.headers.add("Authorization", header);
     EXPECT_FALSE(scope_of(request)) << header;
-    EXPECT_EQ(verify(request, "x", kSuiteTime), Verdict::malformed) << header;
+    EXPECT_EQ(verify(request, "x", kSuiteTime).verdict, Verdict::malformed) << header;
   }
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/arn.hpp"
+#include "base/line.hpp"
 #include "base/text.hpp"
 #include "services/events/events.hpp"
 #include "services/events/listing.hpp"
@@ -165,6 +166,28 @@ Json connection_summary(const Json& connection, bool with_authorization) {
   return Json(std::move(out));
 }
 
+// The constraint of the API on what becomes a header: without it, a line break in a value would begin a header of its own.
+std::optional<cloud::Error> unusable_header(const Json& auth) {
+  const auto fault = [](const std::string& member, const char* pattern) {
+    return bad_input(fmt::format("1 validation error detected: Value at 'authParameters.{}' failed to satisfy constraint: Member must "
+                                 "satisfy regular expression pattern: {}",
+                                 member, pattern))
+        .error();
+  };
+  constexpr const char* kName = "^[!#$%&'*+-.^_`|~0-9a-zA-Z]+$";
+  constexpr const char* kValue = R"(^[ \t]*[^\x00-\x1F\x7F]+([ \t]+[^\x00-\x1F\x7F]+)*[ \t]*$)";
+  int number = 0;
+  for (const Json& p : auth["InvocationHttpParameters"]["HeaderParameters"].items()) {
+    const std::string member = fmt::format("invocationHttpParameters.headerParameters.{}.member.", ++number);
+    if (!is_header_name(p["Key"].string_or())) return fault(member + "key", kName);
+    if (!is_header_value(p["Value"].string_or())) return fault(member + "value", kValue);
+  }
+  const Json& key = auth["ApiKeyAuthParameters"];
+  if (!is_header_value(key["ApiKeyName"].string_or())) return fault("apiKeyAuthParameters.apiKeyName", kValue);
+  if (!is_header_value(key["ApiKeyValue"].string_or())) return fault("apiKeyAuthParameters.apiKeyValue", kValue);
+  return std::nullopt;
+}
+
 }  // namespace
 
 Task<Reply> Events::put_connection(Call call, bool fresh) {
@@ -182,6 +205,7 @@ Task<Reply> Events::put_connection(Call call, bool fresh) {
   const Kind& kind = kind_of(Json(c));
   if (!c.find("AuthParameters") || !c.find("AuthParameters")->find(kind.parameters))
     co_return bad_input(fmt::format("AuthParameters.{} is required for authorization type {}.", kind.parameters, kind.type));
+  if (auto unusable = unusable_header(*c.find("AuthParameters"))) co_return std::unexpected(*std::move(unusable));
   if (fresh)
     c.set("Name", name)
         .set("ConnectionArn",
@@ -263,7 +287,7 @@ Reply Events::put_destination(const Call& call, bool fresh) {
   for (const char* field : {"Description", "ConnectionArn", "InvocationEndpoint", "HttpMethod", "InvocationRateLimitPerSecond"})
     if (const Json* value = in.find(field)) d.set(field, *value);
   const std::string endpoint(d.find("InvocationEndpoint") ? d.find("InvocationEndpoint")->string_or() : "");
-  if (!endpoint.starts_with("https://") && !endpoint.starts_with("http://"))
+  if ((!endpoint.starts_with("https://") && !endpoint.starts_with("http://")) || !is_request_target(endpoint))
     return bad_input("Parameter InvocationEndpoint is not valid. Reason: it must be a URL.");
   if (!d.find("ConnectionArn") || !connection_by_arn(std::string(d.find("ConnectionArn")->string_or())))
     return not_found(fmt::format("Connection '{}' does not exist.", in["ConnectionArn"].string_or()));

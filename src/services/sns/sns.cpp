@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/line.hpp"
 #include "base/text.hpp"
 #include "services/sns/filter.hpp"
 #include "services/sns/message.hpp"
@@ -277,6 +278,7 @@ using Fits = std::expected<void, cloud::Error>;
 
 // Whether a subscription can have the endpoint, by its protocol.
 Fits check_endpoint(const std::string& protocol, const std::string& endpoint) {
+  if (has_control(endpoint) || endpoint.contains(' ')) return invalid_parameter("Endpoint");
   const auto arn = Arn::parse(endpoint);
   if (protocol == "sqs") return arn && arn->service == "sqs" ? Fits() : invalid_parameter("SQS endpoint ARN");
   if (protocol == "lambda") return arn && arn->service == "lambda" ? Fits() : invalid_parameter("Lambda endpoint ARN");
