@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <future>
 #include <thread>
 
@@ -12,18 +14,18 @@
 #include "wire/protocol.hpp"
 #include "wire/sigv4.hpp"
 
-namespace snapward::services {
+namespace snapward::edge {
 namespace {
 
 class FrontTest : public testing::Test {
  protected:
   void start(FrontOptions options = {}) {
-    world_ =
-        std::make_unique<world::World>(clock_, entropy_, *store_, engine::Ledger::Mode::background_commits, outbox_, LocalCloudOptions{});
+    world_ = std::make_unique<world::World>(clock_, entropy_, *store_, engine::Ledger::Mode::background_commits, outbox_,
+                                            services::LocalCloudOptions{.sealing_key = sealing_key(options.secret_keys)});
     front_ = std::make_unique<Front>(world_->loop, world_->ledger, world_->cloud, std::move(options));
     auto server = net::Server::listen(
         {.address = "127.0.0.1", .port = 0, .refusal = Front::refusal},
-        [this](wire::HttpRequest request, net::Server::Respond respond) { front_->handle(request, std::move(respond)); });
+        [this](wire::HttpRequest request, net::Server::Respond respond) { front_->handle(std::move(request), std::move(respond)); });
     ASSERT_TRUE(server) << server.error().message;
     server_ = *std::move(server);
     server_->start();
@@ -109,6 +111,89 @@ TEST_F(FrontTest, ChecksSignaturesWhenKeysAreGiven) {
   EXPECT_EQ(send(std::move(unsigned_call)).status, 403);
 }
 
+TEST_F(FrontTest, CredentialsThatStsHandsOutSign) {
+  start({.secret_keys = {{"AKID", "secret"}}});
+  const auto given = call("sts", "AssumeRole", Json::object({{"RoleArn", "arn:aws:iam::000000000000:role/r"}, {"RoleSessionName", "s"}}),
+                          {"AKID", "secret", ""});
+  ASSERT_TRUE(given) << given.error().message;
+  const Json& c = (*given)["Credentials"];
+  const auto text = [&](const char* name) { return std::string(c[name].string_or()); };
+  const wire::Credentials session{text("AccessKeyId"), text("SecretAccessKey"), text("SessionToken")};
+  EXPECT_TRUE(call("ec2", "DescribeVolumes", Json(Json::Object{}), session));
+  EXPECT_EQ(call("ec2", "DescribeVolumes", Json(Json::Object{}), {session.access_key, session.secret_key, "other"}).error().code,
+            "AuthFailure");
+}
+
+TEST_F(FrontTest, WithKeysPagesNeedASignatureToo) {
+  start({.secret_keys = {{"AKID", "secret"}}, .metrics = [] { return std::string("figures"); }});
+  const auto get = [&](const std::string& target) { return send({.method = "GET", .target = target, .headers = {}, .body = {}}).status; };
+  EXPECT_EQ(get("/healthz"), 200);
+  EXPECT_EQ(get("/readyz"), 200);
+  for (const char* target : {"/", "/metrics", "/bucket/key", "/2015-03-31/functions/", "/nothing"}) EXPECT_EQ(get(target), 403) << target;
+  EXPECT_NE(get("/?Action=ConfirmSubscription&TopicArn=arn:aws:sns:us-east-1:000000000000:t&Token=x"), 403) << "a link";
+  EXPECT_EQ(get("/?Action=ConfirmSubscription&Action=DeleteTopic&TopicArn=arn:aws:sns:us-east-1:000000000000:t"), 403);
+}
+
+// What a request gets at once, without the loop: a refusal. Nothing when it was let in.
+class Refusals : public testing::Test {
+ protected:
+  std::optional<wire::HttpResponse> refusal(wire::HttpRequest request) {
+    std::optional<wire::HttpResponse> out;
+    front_.handle(std::move(request), [&](const Front::Answer& answer) { out = answer(); });
+    return out;
+  }
+  void expect_refused(const wire::HttpRequest& request, const std::string& what) {
+    const auto response = refusal(request);
+    ASSERT_TRUE(response) << what << " was performed";
+    EXPECT_TRUE(response->status == 400 || response->status == 401 || response->status == 403) << what << ": " << response->status;
+    static constexpr std::array kCodes{"MissingAuthenticationToken",
+                                       "SignatureDoesNotMatch",
+                                       "InvalidSignatureException",
+                                       "RequestExpired",
+                                       "AccessDenied",
+                                       "AuthFailure"};
+    EXPECT_TRUE(std::ranges::any_of(kCodes, [&](const char* code) { return response->body.contains(code); })) << what << response->body;
+  }
+
+  VirtualClock clock_{*parse_iso("2026-01-01T00:00:00Z")};
+  SeededEntropy entropy_{3};
+  support::Outbox outbox_;
+  std::unique_ptr<store::Store> store_ = store::open_memory();
+  world::World world_{clock_, entropy_, *store_, engine::Ledger::Mode::inline_commits, outbox_, services::LocalCloudOptions{}};
+  Front front_{world_.loop, world_.ledger, world_.cloud, {.secret_keys = {{"AKID", "secret"}}, .now = [this] { return clock_.now(); }}};
+};
+
+TEST_F(Refusals, EveryOperationOfEveryServiceNeedsAValidSignature) {
+  int operations = 0;
+  for (const std::string& name : wire::service_names()) {
+    const auto* service = wire::find_service(name);
+    for (const auto& [operation, model] : service->operations) {
+      ++operations;
+      const std::string what = name + ':' + operation;
+      auto request = wire::encode_request(*service, model, Json(Json::Object{}));
+      request.headers.add("Host", "localhost:4566");
+      const wire::SigningContext here{.region = "us-east-1", .service = name, .at = clock_.now()};
+      expect_refused(request, what + " unsigned");
+      auto post = request;
+      post.method = "POST";
+      expect_refused(post, what + " as unsigned POST");
+      auto get = request;
+      get.method = "GET";
+      if (get.target == "/" && !get.headers.find("x-amz-target")) get.target += '?' + get.body;
+      const bool link = name == "sns" && (operation == "ConfirmSubscription" || operation == "Unsubscribe");
+      if (!link) expect_refused(get, what + " as unsigned GET");
+      auto wrong = request;
+      wire::sign(wrong, {.access_key = "AKID", .secret_key = "wrong", .session_token = {}}, here);
+      expect_refused(wrong, what + " with a wrong signature");
+      auto expired = get;
+      wire::presign(expired, {.access_key = "AKID", .secret_key = "secret", .session_token = {}},
+                    {.region = "us-east-1", .service = name, .at = clock_.now() - std::chrono::hours(2)}, std::chrono::seconds(60));
+      expect_refused(expired, what + " presigned and expired");
+    }
+  }
+  EXPECT_GT(operations, 300);
+}
+
 TEST_F(FrontTest, NonsenseIsRefusedNotAnswered) {
   start();
   wire::HttpRequest nothing;
@@ -137,4 +222,4 @@ TEST_F(FrontTest, AServerOnATakenPortSaysSo) {
 }
 
 }  // namespace
-}  // namespace snapward::services
+}  // namespace snapward::edge

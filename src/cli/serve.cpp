@@ -55,7 +55,8 @@ void add_serve(CLI::App& app, int& exit_code) {
   c->add_option("--mail", o->mail, "mailbox file for e-mail subscriptions [in the data folder]");
   c->footer(
       "Examples:\n  snapward serve --in-memory --time-scale 20\n  snapward serve --tag Backup=yes --retention 14 --data /var/lib/snapward\n"
-      "  snapward serve --store postgresql://snapward@db/snapward --host 0.0.0.0 --advertise http://node-1:4566");
+      "  snapward serve --store postgresql://snapward@db/snapward --host 0.0.0.0 --access-keys keys.json --advertise "
+      "http://node-1:4566");
   c->callback([o, &exit_code] { exit_code = serve(*o); });
 }
 

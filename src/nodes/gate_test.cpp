@@ -46,7 +46,7 @@ wire::HttpResponse ask(Gate& gate, wire::HttpRequest request) {
 
 wire::HttpRequest request(const std::string& target, const std::string& body = "") {
   wire::HttpRequest out{.method = "POST", .target = target, .headers = {}, .body = body};
-  out.headers.add("Host", "snapward.example:4566");
+  out.headers.add("Host", "snapward:4566");
   out.headers.add("Content-Length", std::to_string(body.size()));
   out.headers.add("Connection", "keep-alive");
   out.headers.add("X-Amz-Target", "AWSStepFunctions.ListStateMachines");
@@ -77,7 +77,7 @@ TEST(GateTest, HandsOnToTheOwnerAndBack) {
     EXPECT_EQ(answer.headers.get("x-amzn-requestid"), "id");
   }
   ASSERT_EQ(other.requests.size(), 3U);
-  EXPECT_EQ(other.requests[0].headers.get("host"), "snapward.example:4566") << "it is signed";
+  EXPECT_EQ(other.requests[0].headers.get("host"), "snapward:4566") << "it is signed";
   EXPECT_EQ(other.requests[0].headers.get("x-amz-target"), "AWSStepFunctions.ListStateMachines");
   EXPECT_EQ(other.requests[0].headers.get("content-length"), "4");
 

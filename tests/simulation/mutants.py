@@ -3,7 +3,7 @@
 
 usage: mutants.py BUILD [NAME…]   BUILD: a built folder, such as build/release. Nothing in the tree or the folder is changed.
 A mutant names the invariant that its mistake breaks first of all; it counts as caught when the simulator reports that one. The last
-ones are caught by killing the server (tests/crash), or by a client that stores journals (tests/security/journal.py).
+ones are caught by killing the server (tests/crash), or by attacking it (tests/security: the script and the attack are named).
 Exit code 0: every mutant was caught.
 """
 import json
@@ -42,10 +42,29 @@ MUTANTS = [
     ("believes a flush after one that failed", "power cuts", "src/store/row_file.cpp", "if (exactly == SQLITE_IOERR_FSYNC || exactly == SQLITE_IOERR_DIR_FSYNC)", "if (exactly == SQLITE_IOERR_DIR_FSYNC)"),
     ("answers before the journal is flushed", "power cuts", "src/store/journal.cpp", "if (::fdatasync(file.descriptor) != 0)", "if (false)"),
     ("forgets what is in the journal only", "crash", "src/store/row_file.cpp", "const Journal::Group& group : *groups", "const Journal::Group& group : std::vector<Journal::Group>()"),
-    ("takes bytes of clients for records", "journal", "src/store/journal.cpp",
+    ("takes bytes of clients for records", "attack journal.py", "src/store/journal.cpp",
      "return salt ? static_cast<std::uint32_t>(XXH3_64bits_withSeed(&kMagic, sizeof kMagic, *salt)) : kMagic;", "return kMagic;",
      "const std::uint64_t seed = salt ? XXH3_64bits_withSeed(&number, sizeof number, *salt) : number;", "const std::uint64_t seed = number;"),
-    ("takes any file for its journal", "journal", "src/store/journal.cpp", "if (*salt != key.salt && *salt != key.former)", "if (false)"),
+    ("takes any file for its journal", "attack journal.py", "src/store/journal.cpp", "if (*salt != key.salt && *salt != key.former)", "if (false)"),
+    ("lets unsigned requests in", "attack run.py: unsigned requests", "src/edge/authentication.cpp", "if (!to.scope) return refused(request, to, request.headers.find(\"authorization\") ? Reason::incomplete : Reason::missing);", "if (!to.scope) return {};"),
+    ("takes any signature", "attack run.py: signatures with gaps", "src/edge/authentication.cpp", "if (v.verdict != wire::Verdict::valid) return", "if (v.verdict == wire::Verdict::malformed) return"),
+    ("takes any session token", "attack run.py: signatures with gaps", "src/edge/authentication.cpp", "if (token.empty()) {", "if (!token.starts_with(\"x\")) {"),
+    ("takes keys without a secret", "attack run.py: a keys file that protects nothing", "src/edge/authentication.cpp", "if (secret.string_or().empty())", "if (secret.is_array())"),
+    ("does not ask which headers are signed", "attack run.py: signatures with gaps", "src/wire/sigv4.cpp", "!name.empty()) return verdict(Verdict::not_signed", "name == \"x\") return verdict(Verdict::not_signed"),
+    ("takes unsigned bodies for every service", "attack run.py: signatures with gaps", "src/wire/sigv4.cpp", 'const bool s3 = claim.scope.service == "s3";', "const bool s3 = !claim.scope.service.empty();"),
+    ("does not check the pieces of a body", "attack run.py: pieces that were altered", "src/wire/chunked.cpp", "return same_secret(last_, given);", "return !given.empty();"),
+    ("answers pages of any origin", "attack run.py: a page of another site", "src/edge/origin.cpp", "if (!allowed_origin(request).empty() || is_own_origin(*origin, own)) return std::nullopt;", "return std::nullopt;"),
+    ("does not ask which site a request is of", "attack run.py: a page of another site", "src/edge/origin.cpp", "if (foreign) return", "if (foreign && own.empty()) return"),
+    ("lets links be operations", "attack run.py: a page of another site", "src/edge/origin.cpp", "if (is_navigation(request) && !is_page(request)) {", "if (is_navigation(request) && own.empty()) {"),
+    ("answers for any name", "attack run.py: a name that resolves to this machine", "src/edge/origin.cpp", "if (!name || !is_ours(*name))", "if (!name)"),
+    ("writes without waiting until there is room", "attack run.py: clients that do not read", "src/net/server.cpp", "asio::async_write(stream_, asio::buffer(kContinue), [self = shared_from_this()](beast::error_code e, std::size_t) {\n      if (e) return self->close();\n      self->read_body();\n    });", "beast::error_code ignored;\n    stream_.socket().write_some(asio::buffer(kContinue), ignored);\n    read_body();"),
+    ("makes no room for others", "attack run.py: requests that never end", "src/net/server.cpp", "hall_.waiting.front()->make_way();", ";"),
+    ("reads any transfer coding", "attack run.py: requests that are read in two ways", "src/net/server.cpp", "if (codings > 1 ||", "if (codings > 9 &&"),
+    ("takes line breaks in endpoints", "attack run.py: line breaks in what goes out", "src/services/sns/sns.cpp", "has_control(endpoint) ||", ""),
+    ("sends line breaks in headers", "attack run.py: line breaks in what goes out", "src/net/client.cpp", "if (!is_sendable(*parsed, request))", "if (request.method.empty())"),
+    ("logs line breaks", "attack run.py: line breaks in what goes out", "src/base/log.cpp", "if (!has_control(text)) return", "if (!text.empty()) return"),
+    ("steps without a budget", "attack endless.py: a circle of states with a large variable", "src/asl/interpreter.cpp", "if (input.budget > 0 && entered == input.budget) {", "if (input.budget < 0) {"),
+    ("computes on the loop", "attack endless.py: expressions that compute for long", "src/engine/executions.cpp", "l.aside = stepper_ && (version.machine->computes_long || slow(version.revision));", "l.aside = false;"),
 ]
 KILLS = 60  # of those
 
@@ -91,10 +110,11 @@ def main():
                 continue
             binary = mutant(build, commands, scratch, name, file, *edits)
             found = {}
-            if invariant == "journal":
-                report = run([sys.executable, str(root / "tests/security/journal.py"), str(binary)], timeout=600)
-                violations = re.findall("FAILED (.*)", report.stdout)
-                found = {invariant: ("-", violations[0])} if violations else {}
+            if isinstance(invariant, str) and invariant.startswith("attack "):
+                script, _, attack = invariant.removeprefix("attack ").partition(": ")
+                report = run([sys.executable, str(root / "tests/security" / script), str(binary), *([attack] if attack else [])], timeout=600)
+                broken = re.findall("(?:BROKEN|FAILED) (.*)", report.stdout)
+                found = {invariant: ("-", broken[0])} if broken else {}
             elif isinstance(invariant, str):
                 how = ["--power-cuts", "--library", str(build / "libsnapward_disk.so")] if invariant == "power cuts" else []
                 report = run([sys.executable, str(root / "tests/crash/run.py"), str(binary), "--kills", str(KILLS), *how], timeout=600)
