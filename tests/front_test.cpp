@@ -20,8 +20,9 @@ namespace {
 class FrontTest : public testing::Test {
  protected:
   void start(FrontOptions options = {}) {
-    world_ = std::make_unique<world::World>(clock_, entropy_, *store_, engine::Ledger::Mode::background_commits, outbox_,
-                                            services::LocalCloudOptions{.sealing_key = sealing_key(options.secret_keys)});
+    services::LocalCloudOptions cloud;
+    cloud.sealing_key = sealing_key(options.secret_keys);
+    world_ = std::make_unique<world::World>(clock_, entropy_, *store_, engine::Ledger::Mode::background_commits, outbox_, std::move(cloud));
     front_ = std::make_unique<Front>(world_->loop, world_->ledger, world_->cloud, std::move(options));
     auto server = net::Server::listen(
         {.address = "127.0.0.1", .port = 0, .refusal = Front::refusal},

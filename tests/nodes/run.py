@@ -57,7 +57,7 @@ class Node:
     def start(self):
         self.log = open(f"{self.folder}/node-{self.port}.log", "a")
         enter = ["ip", "netns", "exec", self.namespace] if self.namespace else []
-        self.process = subprocess.Popen([*enter, binary, "serve", "--store", self.store, "--host", self.address, "--port", str(self.port), "--lease-seconds", str(LEASE), "--time-scale", "20", "--no-throttling",
+        self.process = subprocess.Popen([*enter, binary, "serve", "--store", self.store, "--host", self.address, "--allow-anonymous", "--port", str(self.port), "--lease-seconds", str(LEASE), "--time-scale", "20", "--no-throttling",
                                          "--tag", "Backup", "--retention", "100", "--dr-retention", "100", *self.more], stdout=self.log, stderr=self.log, cwd=self.folder)
 
     def signal(self, what):
