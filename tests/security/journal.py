@@ -36,6 +36,8 @@ def expect(holds, what):
 
 
 class Server:
+    started = []
+
     def __init__(self, binary, data):
         self.binary, self.data, self.process, self.buckets = binary, data, None, {}
 
@@ -46,6 +48,7 @@ class Server:
             port = s.getsockname()[1]
         command = [self.binary, "serve", "--data", self.data, "--port", str(port), "--no-workflows", "--no-throttling"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        Server.started.append(self.process)
         if "is ready" not in self.process.stdout.readline():
             return self.process.communicate()[1]
         config = botocore.config.Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1})
@@ -157,7 +160,11 @@ def main():
             rights = {f: stat.S_IMODE(os.stat(os.path.join(victim.data, f)).st_mode) for f in [".", *os.listdir(victim.data)]}
             expect(all(mode & 0o077 == 0 for mode in rights.values()), "files and folder are for their user alone")
             damage(binary, victim.data, folder)
+    except Exception as problem:  # of a server that does not answer any more
+        expect(False, f"the server answers: {type(problem).__name__} {problem}")
     finally:
+        for process in Server.started:
+            process.kill()
         shutil.rmtree(folder, ignore_errors=True)
     print(f"{len(failures)} failed")
     return 1 if failures else 0
