@@ -211,6 +211,14 @@ bool names_context(std::string_view text) {
   return false;
 }
 
+// How an evaluation's error is told: limits are named without their codes, and Step Functions' own errors are not told at all
+// (measured at AWS, 2026).
+std::string thrown(const query::JsonataError& error, Entropy& entropy) {
+  if (error.code == query::kJsonataInternalError) return fmt::format("threw an internal error during evaluation. {}", entropy.uuid());
+  if (error.code.starts_with('U')) return fmt::format("threw an error during evaluation: {}", error.message);
+  return fmt::format("threw an error during evaluation. {}: {}", error.code, error.message);
+}
+
 }  // namespace
 
 std::uint64_t Template::work() const {
@@ -327,7 +335,7 @@ Outcome<Json> Template::render(const Scope& scope) const {
             Failure{errors::kQueryEvaluationError,
                     fmt::format("The JSONata expression '{}' specified for the field '{}' {}", jsonata_->text(), field_, what), field_});
       };
-      if (!value) return failed(fmt::format("threw an error during evaluation. {}: {}", value.error().code, value.error().message));
+      if (!value) return failed(thrown(value.error(), scope.entropy));
       if (!*value) return failed("returned nothing (undefined).");
       return **std::move(value);
     }

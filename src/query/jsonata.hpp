@@ -14,12 +14,16 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/entropy.hpp"
 #include "base/json.hpp"
 #include "base/time.hpp"
 
 namespace snapward::query {
+
+// The code of an error that Step Functions reports without saying what went wrong.
+inline constexpr std::string_view kJsonataInternalError = "internal";
 
 struct JsonataError {
   std::string code;     // "T2001"
@@ -57,6 +61,11 @@ class Jsonata {
 
   // The variables it reads that it does not bind itself, without the functions: {"states", "total"}.
   [[nodiscard]] std::set<std::string> variables() const;
+  // What it reads of the context item, in the order written, each once: names that begin a path outside of other steps ("phone"), "$"
+  // and "$$". Where there is no context item, as in Step Functions, these are mistakes.
+  [[nodiscard]] std::vector<std::string> context_references() const;
+  // The members of $states that it reads by name: {"input"}.
+  [[nodiscard]] std::set<std::string> states_members() const;
   // How often evaluating it can read its data as a whole: the number of its paths and calls. Nothing: no such number is known, because it
   // has functions of its own, ranges, sorting, regular expressions or paths within paths, whose work the limits alone bound.
   [[nodiscard]] std::optional<std::uint64_t> work() const;

@@ -180,8 +180,10 @@ void flatten(List& out, const Value& value, int depth = 0) {
 
 // An object from pairs whose keys are unique: Json where it can be.
 Value make_object(std::vector<std::pair<std::string, Value>> members, Evaluator& e) {
-  const bool plain =
-      std::none_of(members.begin(), members.end(), [](const auto& m) { return m.second.is_function() || m.second.record(); });
+  const bool plain = std::none_of(members.begin(), members.end(), [](const auto& m) {
+    const double* n = m.second.computed();
+    return m.second.is_function() || m.second.record() || (n && !std::isfinite(*n));  // which Json does not hold
+  });
   if (!plain) return Value(std::make_shared<const Record>(Record{std::move(members)}));
   Json::Object out;
   for (auto& [key, value] : members) out.set(std::move(key), e.to_json(value));
@@ -254,6 +256,9 @@ Value Evaluator::run(const Tree& tree, const Value& input, const FramePtr& env) 
   return evaluate(*tree.root, given, env);
 }
 
+void Meter::check_text(std::size_t bytes) const {
+  if (bytes > max_text) raise("U1003");
+}
 void Meter::look() {
   constexpr std::uint64_t kBetweenLooks = 100'000;  // some milliseconds
   if (steps > max_steps || (interrupted && interrupted->load(std::memory_order_relaxed))) raise("U1002");
@@ -913,7 +918,7 @@ Value Evaluator::binary(const Node& node, const Value& input, const FramePtr& en
     case Op::concat: {
       std::string out = a.undefined() ? "" : string_of(a);
       if (!b.undefined()) out += string_of(b);
-      if (out.size() > (64U << 20)) raise("U1003");
+      meter.check_text(out.size());
       return Value(std::move(out));
     }
     case Op::range: {
@@ -1215,7 +1220,8 @@ bool next_match(Evaluator& e, const Value& matcher, const std::string& text, std
 
 Json Evaluator::to_json(const Value& value) {
   if (const double* n = value.computed()) {
-    if (!std::isfinite(*n)) return Json();
+    // JSON has no such numbers. Step Functions writes their names (measured at AWS, 2026).
+    if (!std::isfinite(*n)) return aws ? Json(number_text(*n)) : Json();
     const double x = *n == 0 ? 0.0 : *n;
     return Json::number(number_text(x));
   }
@@ -1255,6 +1261,7 @@ void write(std::string& out, const Value& v, bool pretty, int indent) {
     out.append(static_cast<std::size_t>(level) * 2, ' ');
   };
   if (v.is_number()) {
+    if (indent > 0 && !std::isfinite(v.number())) throw Failure{.code = "D1001", .value = number_text(v.number())};
     out += short_number(v.number());
   } else if (v.is_array()) {
     out += '[';

@@ -323,8 +323,10 @@ std::optional<Read> read_with(std::string_view text, const IntegerFormat& f) {
 std::string format_integer(double value, const std::string& picture) { return format_with(value, analyse(picture)); }
 
 double parse_integer(const std::string& text, const std::string& picture) {
+  const IntegerFormat format = analyse(picture);
+  if (text.empty() && format.primary == Primary::roman) return 0;
   const bool negative = text.starts_with('-');
-  const auto read = read_with(negative ? std::string_view(text).substr(1) : std::string_view(text), analyse(picture));
+  const auto read = read_with(negative ? std::string_view(text).substr(1) : std::string_view(text), format);
   if (!read) return std::nan("");
   return negative ? -read->value : read->value;
 }
@@ -375,7 +377,9 @@ std::string format_number(double value, const std::string& picture, const Value&
     const auto edge = [&](char32_t c) { return is_active(c) && c != exponent; };
     std::size_t from = 0, to = sub.size();
     while (from < sub.size() && !edge(sub[from])) ++from;
+    if (from == sub.size()) from = 0;  // nothing active: all of it is judged
     while (to > from && !edge(sub[to - 1])) --to;
+    if (to == from) to = sub.size();
     out.prefix = sub.substr(0, from);
     out.suffix = sub.substr(to);
     const std::u32string active = sub.substr(from, to - from);
@@ -384,27 +388,29 @@ std::string format_number(double value, const std::string& picture, const Value&
     const std::size_t point = mantissa.find(dot);
     const std::u32string integer = mantissa.substr(0, point), fraction = point == std::u32string::npos ? U"" : mantissa.substr(point + 1);
 
-    if (twice(sub, {&dot, 1})) raise("D3081");
-    if (twice(sub, p["percent"])) raise("D3082");
-    if (twice(sub, p["per-mille"])) raise("D3083");
-    if (occurs(sub, p["percent"]) && occurs(sub, p["per-mille"])) raise("D3084");
-    if (std::none_of(mantissa.begin(), mantissa.end(), [&](char32_t c) { return is_digit(c) || c == optional; })) raise("D3085");
-    if (std::any_of(active.begin(), active.end(), [&](char32_t c) { return !is_active(c); })) raise("D3086");
+    const char* wrong = nullptr;  // the last mistake found is the one that is told, as in the reference
+    if (twice(sub, {&dot, 1})) wrong = "D3081";
+    if (twice(sub, p["percent"])) wrong = "D3082";
+    if (twice(sub, p["per-mille"])) wrong = "D3083";
+    if (occurs(sub, p["percent"]) && occurs(sub, p["per-mille"])) wrong = "D3084";
+    if (std::none_of(mantissa.begin(), mantissa.end(), [&](char32_t c) { return is_digit(c) || c == optional; })) wrong = "D3085";
+    if (std::any_of(active.begin(), active.end(), [&](char32_t c) { return !is_active(c); })) wrong = "D3086";
     if (point != std::u32string::npos &&
         ((point > 0 && mantissa[point - 1] == comma) || (point + 1 < mantissa.size() && mantissa[point + 1] == comma)))
-      raise("D3087");
-    if (point == std::u32string::npos && !integer.empty() && integer.back() == comma) raise("D3088");
+      wrong = "D3087";
+    if (point == std::u32string::npos && !integer.empty() && integer.back() == comma) wrong = "D3088";
     const char32_t pair[] = {comma, comma};
-    if (occurs(sub, {pair, 2})) raise("D3089");
+    if (occurs(sub, {pair, 2})) wrong = "D3089";
     const std::size_t hash = integer.find(optional);
     for (std::size_t i = 0; hash != std::u32string::npos && i < hash; ++i)
-      if (is_digit(integer[i])) raise("D3090");
+      if (is_digit(integer[i])) wrong = "D3090";
     const std::size_t last = fraction.rfind(optional);
     for (std::size_t i = last; last != std::u32string::npos && i < fraction.size(); ++i)
-      if (is_digit(fraction[i])) raise("D3091");
-    if (e != std::u32string::npos && !power.empty() && (occurs(sub, p["percent"]) || occurs(sub, p["per-mille"]))) raise("D3092");
+      if (is_digit(fraction[i])) wrong = "D3091";
+    if (e != std::u32string::npos && !power.empty() && (occurs(sub, p["percent"]) || occurs(sub, p["per-mille"]))) wrong = "D3092";
     if (e != std::u32string::npos && (power.empty() || std::any_of(power.begin(), power.end(), [&](char32_t c) { return !is_digit(c); })))
-      raise("D3093");
+      wrong = "D3093";
+    if (wrong) raise(wrong);
 
     const auto positions = [&](std::u32string_view part, bool to_left) {
       std::vector<std::size_t> at;
@@ -860,7 +866,7 @@ std::optional<double> parse_time(const std::string& text, const std::string& pic
       const auto read = read_with(rest, *part.integer);
       if (!read) return std::nullopt;
       double n = read->value;
-      if (part.component == 'f') n = std::round(n * std::pow(10, 3 - static_cast<double>(read->size)));
+      if (part.component == 'f') n = std::trunc(n * std::pow(10, 3 - static_cast<double>(read->size)));
       found[part.component] = n;
       at += read->size;
     }

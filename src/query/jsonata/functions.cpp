@@ -260,8 +260,8 @@ Value pad(Evaluator& e, Arguments& a, const Value&) {
   if (at(a, 0).undefined()) return {};
   const double width = at(a, 1).undefined() ? 0 : a[1].number();
   auto fill = characters(at(a, 2).is_string() && !a[2].view().empty() ? a[2].view() : " ");
-  const double missing = std::fabs(width) - static_cast<double>(utf8_length(a[0].text()));
-  if (missing > static_cast<double>(e.meter.max_list)) raise("U1003");
+  const double missing = std::trunc(std::fabs(width)) - static_cast<double>(utf8_length(a[0].text()));
+  if (missing > static_cast<double>(e.meter.max_text)) raise("U1003");
   std::string padding;
   for (std::size_t i = 0; static_cast<double>(i) < missing; ++i) padding += fill[i % fill.size()];
   return text(width > 0 ? a[0].text() + padding : padding + a[0].text());
@@ -286,7 +286,7 @@ Value match(Evaluator& e, Arguments& a, const Value&) {
   return Value(std::move(out));
 }
 Value contains(Evaluator& e, Arguments& a, const Value&) {
-  if (at(a, 0).undefined()) return {};
+  if (at(a, 0).undefined() || at(a, 1).undefined()) return {};
   if (at(a, 1).is_string()) return Value(a[0].text().find(a[1].text()) != std::string::npos);
   if (!at(a, 1).is_function()) return Value(false);
   Match m;
@@ -338,7 +338,7 @@ Value replace(Evaluator& e, Arguments& a, const Value&) {
     for (std::size_t found = s.find(a[1].text()); found != std::string::npos && more(); found = s.find(a[1].text(), from), ++n) {
       out += s.substr(from, found - from) + a[2].text();
       from = found + a[1].text().size();
-      if (out.size() > (64U << 20)) raise("U1003");
+      e.meter.check_text(out.size());
     }
     return text(out + s.substr(from));
   }
@@ -398,19 +398,28 @@ Value split(Evaluator& e, Arguments& a, const Value&) {
   if (room()) out->push(text(s.substr(from)));
   return Value(std::move(out));
 }
-Value join(Evaluator&, Arguments& a, const Value&) {
+Value join(Evaluator& e, Arguments& a, const Value&) {
   if (at(a, 0).undefined()) return {};
   std::string out;
   for (std::size_t i = 0; i < a[0].size(); ++i) {
     if (i && at(a, 1).is_string()) out += a[1].text();
     out += a[0].item(i).text();
-    if (out.size() > (64U << 20)) raise("U1003");
+    e.meter.check_text(out.size());
   }
   return text(std::move(out));
 }
 Value encode64(Evaluator&, Arguments& a, const Value&) { return at(a, 0).undefined() ? Value() : text(base64_encode(a[0].text())); }
-Value decode64(Evaluator&, Arguments& a, const Value&) {
+// As Java's decoder: padding may be missing, what is no letter of the alphabet may not be there.
+bool decodable(std::string_view text) {
+  const std::size_t letters = std::min(text.find_last_not_of('=') + 1, text.size());
+  const std::size_t padding = text.size() - letters;
+  const bool alphabet = std::all_of(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(letters),
+                                    [](unsigned char c) { return std::isalnum(c) || c == '+' || c == '/'; });
+  return alphabet && letters % 4 != 1 && (padding == 0 || (padding <= 2 && text.size() % 4 == 0));
+}
+Value decode64(Evaluator& e, Arguments& a, const Value&) {
   if (at(a, 0).undefined()) return {};
+  if (e.aws && !decodable(a[0].view())) raise(kInternalError);
   // Padding may be missing, and what is no letter of the alphabet is passed over.
   std::string letters;
   for (const char c : a[0].text()) {

@@ -276,8 +276,12 @@ class Parser {
   void advance(std::string_view expected, bool infix) {
     if (!expected.empty() && !is(expected)) {
       const bool end = now_.kind == Token::Kind::end;
-      throw Failure{
-          .code = end ? "S0203" : "S0202", .position = now_.at, .token = end ? "(end)" : now_.text, .value = std::string(expected)};
+      throw Failure{.code = end                ? "S0203"
+                            : now_.text == "!" ? "S0204"
+                                               : "S0202",
+                    .position = now_.at,
+                    .token = end ? "(end)" : now_.text,
+                    .value = std::string(expected)};
     }
     now_ = lexer_.next(infix);
   }

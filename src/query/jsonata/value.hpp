@@ -24,7 +24,8 @@ struct Failure {
   std::int64_t index = 0;  // {{index}}: of the argument
   std::string type = {};   // {{type}}
 };
-std::string message_of(const Failure& failure);  // worded as JSONata words it
+std::string message_of(const Failure& failure);            // worded as JSONata words it
+inline constexpr const char* kInternalError = "internal";  // kJsonataInternalError of the public header
 [[noreturn]] inline void raise(const char* code) { throw Failure{.code = code}; }
 
 // What an evaluation has used up. Limits turn a run-away expression into an error.
@@ -35,9 +36,11 @@ struct Meter {
   void step() {
     if (++steps > look_at) look();
   }
-  void look();                           // raises U1002 when the limit is reached or the evaluation is interrupted
-  std::size_t cells = 0, max_cells = 0;  // list items alive
-  std::size_t max_list = 0;              // items of one list
+  void look();                               // raises U1002 when the limit is reached or the evaluation is interrupted
+  std::size_t cells = 0, max_cells = 0;      // list items alive
+  std::size_t max_list = 0;                  // items of one list
+  std::size_t max_text = 0;                  // bytes of one text made on the way
+  void check_text(std::size_t bytes) const;  // raises U1003 when a text has more
   int depth = 0, max_depth = 0;
 };
 
