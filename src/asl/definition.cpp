@@ -16,6 +16,8 @@ constexpr std::pair<std::string_view, StateType> kTypes[] = {
 
 constexpr std::int64_t kMaxSeconds = 99'999'999;  // ASL: timeouts must not exceed it
 
+constexpr const char* kNoReference = "Value is not a Reference Path: Reference path didn't start with '$'";  // AWS, reported 2025
+
 using Names = std::vector<std::string_view>;
 
 // What a state may have, by query language. A field of the other language is refused like any unknown one.
@@ -70,7 +72,8 @@ class Compiler {
     if (!json.is_object()) return schema("the definition must be a JSON object", "/");
     for (const auto& member : json.as_object())
       if (!contains({"Comment", "StartAt", "States", "Version", "TimeoutSeconds", "QueryLanguage"}, member.key)) unknown(member.key, "");
-    out.language = language_ = query_language(json, "", Language::jsonpath);
+    out.language = language_ = language_of(json, Language::jsonpath);
+    check_language(json, "");
     out.comment = json["Comment"].string_or();
     if (const Json* version = json.find("Version"); version && version->string_or() != "1.0") schema("Version must be \"1.0\"", "/Version");
     if (const Json* value = json.find("TimeoutSeconds")) {
@@ -81,16 +84,18 @@ class Compiler {
         schema("'TimeoutSeconds' must be an integer from 1 to 99999999", "/TimeoutSeconds");
     }
     graph(json, out.graph, "");
+    if (!has_end_ && schema_errors() == 0) say("MISSING_END_STATE", "Workflow has no terminal state", "");
   }
 
   void lone_state(const Json& json, const std::string& name, Machine& out) {
     State& s = out.graph.states[name];
     out.graph.start_at = s.name = name;
-    state(json, s, "");
+    state(json, s, "/States/" + name);
     out.language = s.language;
   }
 
  private:
+  static bool is_expression(const Json& value) { return value.is_string() && jsonata_of(value.as_string()); }
   static bool contains(const Names& names, std::string_view name) { return std::find(names.begin(), names.end(), name) != names.end(); }
   void say(std::string code, std::string message, std::string location) {
     diagnostics_.push_back({std::move(code), std::move(message), std::move(location)});
@@ -101,21 +106,27 @@ class Compiler {
   }
   void missing(const char* field, const std::string& at) { schema(fmt::format("These fields are required: [{}]", field), at); }
 
-  // A state may speak JSONata in a JSONPath machine, not the other way round.
-  Language query_language(const Json& json, const std::string& at, Language inherited) {
+  [[nodiscard]] std::ptrdiff_t schema_errors() const {
+    return std::ranges::count(diagnostics_, "SCHEMA_VALIDATION_FAILED", &Diagnostic::code);
+  }
+
+  // Only "JSONPath" itself means JSONPath; whatever else is given means JSONata, and is a mistake of its own (measured at AWS, 2026).
+  static Language language_of(const Json& json, Language inherited) {
     const Json* field = json.find("QueryLanguage");
     if (!field) return inherited;
-    if (field->string_or() == "JSONata") return Language::jsonata;
-    if (field->string_or() != "JSONPath")
-      schema("The value of 'QueryLanguage' must be 'JSONPath' or 'JSONata'", at + "/QueryLanguage");
-    else if (inherited == Language::jsonata)
-      schema("'QueryLanguage' can not be 'JSONPath' if set to 'JSONata' for whole state machine", at + "/QueryLanguage");
-    return Language::jsonpath;
+    return field->string_or() == "JSONPath" ? Language::jsonpath : Language::jsonata;
+  }
+  void check_language(const Json& json, const std::string& at) {
+    const Json* field = json.find("QueryLanguage");
+    if (!field || field->string_or() == "JSONPath" || field->string_or() == "JSONata") return;
+    schema(field->is_string() ? "Value should be one of the following: [JSONPath, JSONata]" : "Expected value of type [STRING]",
+           at + "/QueryLanguage");
   }
 
   void graph(const Json& json, Graph& out, const std::string& at) {
     const Json* start = json.find("StartAt");
     const Json* states = json.find("States");
+    const std::ptrdiff_t before = schema_errors();
     if (!start || !start->is_string()) missing("StartAt", at);
     if (!states || !states->is_object() || states->as_object().empty()) return missing("States", at);
     scopes_.push_back(assigned_in(*states, at));
@@ -128,30 +139,57 @@ class Compiler {
       state(definition, s, here);
     }
     scopes_.pop_back();
-    if (start && start->is_string()) {
-      out.start_at = start->as_string();
-      if (!out.find(out.start_at))
-        say("MISSING_TRANSITION_TARGET", fmt::format("Missing 'StartAt' target: {}", out.start_at), at + "/StartAt");
+    if (start) out.start_at = start->string_or();
+    if (schema_errors() == before) transitions(out, at);  // recorded by AWS, 2024: fields first, and where they are wrong nothing else
+  }
+
+  // A state inside of a Parallel or Map.
+  void inner_graph(const Json& json, Graph& out, const std::string& at, bool processor) {
+    if (json.is_object())
+      for (const auto& member : json.as_object())
+        if (!contains({"Comment", "StartAt", "States"}, member.key) && !(processor && member.key == "ProcessorConfig"))
+          unknown(member.key, at);
+    graph(json, out, at);
+  }
+
+  // Where each transition of a state leads, and the field that says so.
+  static std::vector<std::pair<std::string, std::string>> targets_of(const State& s) {
+    std::vector<std::pair<std::string, std::string>> out = {{s.next, "/Next"}};
+    for (std::size_t i = 0; i < s.choices.size(); ++i) out.emplace_back(s.choices[i].next, fmt::format("/Choices[{}]/Next", i));
+    out.emplace_back(s.default_next, "/Default");
+    for (std::size_t i = 0; i < s.catches.size(); ++i) out.emplace_back(s.catches[i].next, fmt::format("/Catch[{}]/Next", i));
+    std::erase_if(out, [](const auto& target) { return target.first.empty(); });
+    return out;
+  }
+
+  // Targets exist, and every state can be reached. A machine without an end is told instead of what cannot be reached in it; what runs
+  // inside of a state need not have one (measured at AWS, 2026).
+  void transitions(const Graph& graph, const std::string& at) {
+    const auto check = [&](const std::string& to, const std::string& where) {
+      if (!graph.find(to)) say("MISSING_TRANSITION_TARGET", fmt::format("Missing 'Next' target: {}", to), where);
+    };
+    check(graph.start_at, at + "/StartAt");
+    bool end = false;
+    for (const auto& [name, s] : graph.states) {
+      for (const auto& [to, field] : targets_of(s)) check(to, at + "/States/" + name + field);
+      end = end || s.end || s.type == StateType::succeed || s.type == StateType::fail;
     }
-    std::set<std::string, std::less<>> reached = {out.start_at};
-    bool terminal = false;
-    for (const auto& [name, s] : out.states) {
-      const std::string here = at + "/States/" + name;
-      const auto target = [&](const std::string& to, const std::string& where) {
-        if (to.empty()) return;
-        reached.insert(to);
-        if (!out.find(to)) say("MISSING_TRANSITION_TARGET", fmt::format("Missing 'Next' target: {}", to), here + where);
-      };
-      target(s.next, "/Next");
-      target(s.default_next, "/Default");
-      for (std::size_t i = 0; i < s.choices.size(); ++i) target(s.choices[i].next, fmt::format("/Choices[{}]/Next", i));
-      for (std::size_t i = 0; i < s.catches.size(); ++i) target(s.catches[i].next, fmt::format("/Catch[{}]/Next", i));
-      terminal = terminal || s.end || s.type == StateType::succeed || s.type == StateType::fail;
+    if (at.empty() && !end) {
+      has_end_ = false;
+      return;
     }
-    for (const auto& [name, s] : out.states)
+    std::set<std::string, std::less<>> reached;
+    std::vector<std::string> next = {graph.start_at};
+    while (!next.empty()) {
+      const std::string name = std::move(next.back());
+      next.pop_back();
+      const State* s = graph.find(name);
+      if (!s || !reached.insert(name).second) continue;
+      for (auto& [to, field] : targets_of(*s)) next.push_back(to);
+    }
+    for (const auto& [name, s] : graph.states)
       if (!reached.contains(name))
         say("MISSING_TRANSITION_TARGET", fmt::format("State \"{}\" is not reachable.", name), at + "/States/" + name);
-    if (!terminal) say("NO_TERMINAL_STATE", "No terminal state was found: one state must end the machine", at + "/States");
   }
 
   // The variables that a scope's states assign. An inner scope may read those of an outer one, not have one of the same name
@@ -183,23 +221,30 @@ class Compiler {
     const auto* known = std::find_if(std::begin(kTypes), std::end(kTypes), [&](const auto& t) { return t.first == type; });
     if (known == std::end(kTypes)) {
       if (!json.find("Type")) return missing("Type", at);
-      return schema(fmt::format("Invalid state type '{}'", type), at);
+      return schema("The field 'Type' should have one of these values: [Task, Wait, Pass, Succeed, Fail, Choice, Parallel, Map]",
+                    at + "/Type");
     }
     s.type = known->second;
-    s.language = query_language(json, at, language_);
+    s.language = language_of(json, language_);
     const Language enclosing = std::exchange(current_, s.language);
+    // A JSONata machine has no JSONPath states. Of such a state's fields the language is not looked at any more.
+    const bool mixed = language_ == Language::jsonata && s.language == Language::jsonpath;
+    if (mixed) schema("'QueryLanguage' can not be 'JSONPath' if set to 'JSONata' for whole state machine", at);
     const Fields& fields = fields_of(s.type);
     const bool jsonata = s.language == Language::jsonata;
     for (const auto& member : json.as_object()) {
       if (contains({"Type", "Comment", "QueryLanguage"}, member.key) || contains(fields.both, member.key)) continue;
       if (contains(jsonata ? fields.jsonata : fields.jsonpath, member.key)) continue;
-      if (contains(jsonata ? fields.jsonpath : fields.jsonata, member.key))
-        schema(
-            fmt::format("Field '{}' is not supported in a state whose QueryLanguage is '{}'", member.key, jsonata ? "JSONata" : "JSONPath"),
-            at);
-      else
+      if (!contains(jsonata ? fields.jsonpath : fields.jsonata, member.key))
         unknown(member.key, at);
+      else if (!mixed)
+        schema(fmt::format("The QueryLanguage is set to '{}', but field '{}' is only supported for the '{}' QueryLanguage",
+                           jsonata ? "JSONata" : "JSONPath", member.key, jsonata ? "JSONPath" : "JSONata"),
+               at);
     }
+    check_language(json, at);
+    bad_expression_ = false;
+    if (jsonata) expressions(json, at);
 
     if (!jsonata) {
       s.input_path = data_path(json, "InputPath", at);
@@ -235,10 +280,11 @@ class Compiler {
         break;
       case StateType::parallel: {
         const Json& branches = json["Branches"];
-        if (!branches.is_array() || branches.as_array().empty()) return missing("Branches", at);
+        if (!branches.is_array()) return missing("Branches", at);
+        if (branches.as_array().empty()) return schema("Value cannot be empty", at + "/Branches");
         for (std::size_t i = 0; i < branches.as_array().size(); ++i) {
           s.branches.push_back(std::make_unique<Graph>());
-          graph(branches.as_array()[i], *s.branches.back(), fmt::format("{}/Branches[{}]", at, i));
+          inner_graph(branches.as_array()[i], *s.branches.back(), fmt::format("{}/Branches[{}]", at, i), false);
         }
         break;
       }
@@ -249,6 +295,64 @@ class Compiler {
         break;
     }
     current_ = enclosing;
+  }
+
+  // The expressions of a JSONata state, wherever they stand.
+  void expressions(const Json& json, const std::string& at) {
+    static const Names kFields = {"Arguments",        "Assign",         "Cause",     "Credentials",           "Error",
+                                  "HeartbeatSeconds", "ItemSelector",   "Items",     "MaxConcurrency",        "Output",
+                                  "Seconds",          "TimeoutSeconds", "Timestamp", "ToleratedFailureCount", "ToleratedFailurePercentage"};
+    static const Names kBatcher = {"BatchInput", "MaxItemsPerBatch", "MaxInputBytesPerBatch"};
+    static const Names kArguments = {"Arguments"}, kReader = {"MaxItems"}, kRule = {"Condition", "Output", "Assign"};
+    const auto in = [&](const Json& holder, const Names& names, const std::string& where, bool caught) {
+      for (const std::string_view name : names)
+        if (const Json* value = holder.find(name))
+          expressions_in(*value, where + '/' + std::string(name),
+                         {.result = !caught && (name == "Output" || name == "Assign"), .error = caught});
+    };
+    in(json, kFields, at, false);
+    const auto each = [&](const char* list, bool caught) {
+      for (std::size_t i = 0; i < json[list].items().size(); ++i)
+        in(json[list].items()[i], kRule, fmt::format("{}/{}[{}]", at, list, i), caught);
+    };
+    each("Choices", false);
+    each("Catch", true);
+    in(json["ItemReader"], kArguments, at + "/ItemReader", false);
+    in(json["ItemReader"]["ReaderConfig"], kReader, at + "/ItemReader/ReaderConfig", false);
+    in(json["ItemBatcher"], kBatcher, at + "/ItemBatcher", false);
+    in(json["ResultWriter"], kArguments, at + "/ResultWriter", false);
+  }
+
+  // What $states has where an expression stands, beside the input and the context.
+  struct Known {
+    bool result = false, error = false;
+  };
+  void expressions_in(const Json& value, const std::string& at, Known known) {
+    for (std::size_t i = 0; i < value.items().size(); ++i) expressions_in(value.items()[i], fmt::format("{}[{}]", at, i), known);
+    if (value.is_object())
+      for (const auto& [key, member] : value.as_object()) expressions_in(member, at + '/' + key, known);
+    if (value.is_string()) expression_text(value.as_string(), at, known);
+  }
+  // Codes and texts as measured at AWS, 2026.
+  void expression_text(std::string_view text, const std::string& at, Known known) {
+    const auto inner = jsonata_of(text);
+    if (!inner) {
+      if (text.starts_with("{%") != text.ends_with("%}"))
+        say("INVALID_JSONATA_EXPRESSION", "A JSONata expression must start with '{%' and end with '%}'", at);
+      return;
+    }
+    const auto parsed = query::Jsonata::parse(*inner);
+    if (!parsed) {
+      bad_expression_ = true;
+      return say("INVALID_JSONATA_EXPRESSION", parsed.error().message, at);
+    }
+    for (const std::string& name : parsed->context_references()) {
+      const char* where = name == "$$" ? "" : " at the top level";
+      say("UNSUPPORTED_JSONATA_EXPRESSION", fmt::format("Reference to '{}'{} is not supported.", name, where), at);
+    }
+    for (const std::string& member : parsed->states_members())
+      if (member != "input" && member != "context" && !(member == "result" && known.result) && !(member == "errorOutput" && known.error))
+        say("UNSUPPORTED_JSONATA_EXPRESSION", fmt::format("Field '$states.{}' does not exist.", member), at);
   }
 
   void transition(const Json& json, State& s, const std::string& at) {
@@ -262,17 +366,21 @@ class Compiler {
     if (next && s.end) schema("'Next' and 'End' exclude each other", at);
   }
 
+  void not_both(const Json& json, const char* one, const char* other, const std::string& at) {
+    if (json.find(one) && json.find(other)) schema(fmt::format("You cannot specify both '{}' and '{}' for the same state", one, other), at);
+  }
+
   // A field that is a literal (checked by `fits`), a JSONata expression or, under its Path name, a JSONPath.
   template <class Fits>
   std::optional<Template> field(const Json& json, const char* name, const char* path_name, const char* what, const std::string& at,
                                 const Fits& fits) {
     const Json* value = json.find(name);
     const Json* path = path_name && current_ == Language::jsonpath ? json.find(path_name) : nullptr;
-    if (value && path) schema(fmt::format("You cannot specify both '{}' and '{}' for the same state", name, path_name), at);
+    if (path) not_both(json, name, path_name, at);
     if (value) {
       auto parsed = Template::parse(*value, current_, name);
       if (!parsed) {
-        schema(parsed.error().message, at + '/' + name);
+        if (!bad_expression_) schema(parsed.error().message, at + '/' + name);
       } else if (parsed->literal() && !fits(*value)) {
         schema(fmt::format("The value for the field '{}' must be {}", name, what), at + '/' + name);
       } else {
@@ -340,12 +448,33 @@ class Compiler {
     const Json& choices = json["Choices"];
     if (!choices.is_array() || choices.as_array().empty()) return missing("Choices", at);
     for (std::size_t i = 0; i < choices.as_array().size(); ++i) {
-      auto rule = ChoiceRule::parse(choices.as_array()[i], current_, fmt::format("Choices[{}]", i));
-      if (!rule)
-        schema(rule.error().message, fmt::format("{}/Choices[{}]", at, i));
-      else
+      const Json& given = choices.as_array()[i];
+      const std::string here = fmt::format("{}/Choices[{}]", at, i);
+      if (given.is_object() && !given.find("Next")) {
+        missing("Next", here);
+        continue;
+      }
+      if (current_ == Language::jsonpath && !variables_are_references(given, here)) continue;
+      auto rule = ChoiceRule::parse(given, current_, fmt::format("Choices[{}]", i));
+      if (rule)
         s.choices.push_back(*std::move(rule));
+      else if (!bad_expression_)
+        schema(rule.error().message, here);
     }
+  }
+
+  // Of a choice rule and the rules in it: a variable is a path into the data, never a call.
+  bool variables_are_references(const Json& rule, const std::string& at) {
+    bool good = true;
+    if (const Json* variable = rule.find("Variable"); variable && variable->is_string() && !variable->as_string().starts_with('$')) {
+      schema(kNoReference, at + "/Variable");
+      good = false;
+    }
+    for (const char* list : {"And", "Or"})
+      for (std::size_t i = 0; i < rule[list].items().size(); ++i)
+        good = variables_are_references(rule[list].items()[i], fmt::format("{}/{}[{}]", at, list, i)) && good;
+    if (const Json* inner = rule.find("Not")) good = variables_are_references(*inner, at + "/Not") && good;
+    return good;
   }
 
   void wait(const Json& json, State& s, const std::string& at) {
@@ -357,14 +486,18 @@ class Compiler {
                         : "A Wait state must contain exactly one of 'Seconds' or 'Timestamp'",
                     at);
     s.seconds = seconds(json, "Seconds", "SecondsPath", 0, at);
-    s.timestamp = field(json, "Timestamp", "TimestampPath", "an ISO 8601 timestamp", at,
-                        [](const Json& v) { return parse_iso(v.string_or()).has_value(); });
+    const auto is_time = [](const Json& v) { return parse_iso(v.string_or()).has_value(); };
+    if (const Json* given = json.find("Timestamp"); given && !is_time(*given) && !(current_ == Language::jsonata && is_expression(*given)))
+      return schema("String does not match RFC3339 timestamp", at + "/Timestamp");
+    s.timestamp = field(json, "Timestamp", "TimestampPath", "an ISO 8601 timestamp", at, is_time);
   }
 
   void map(const Json& json, State& s, const std::string& at) {
     const Json* processor = json.find("ItemProcessor");
     if (!processor) processor = json.find("Iterator");
     if (!processor || !processor->is_object()) return missing("ItemProcessor", at);
+    not_both(json, "ItemProcessor", "Iterator", at);
+    not_both(json, "ItemSelector", "Parameters", at);
     const std::string where = at + (json.find("ItemProcessor") ? "/ItemProcessor" : "/Iterator");
     const Json& config = (*processor)["ProcessorConfig"];
     const std::string_view mode = config["Mode"].string_or("INLINE");
@@ -379,13 +512,13 @@ class Compiler {
       machine->express = type == "EXPRESS";
       const bool outer = std::exchange(express_, machine->express);
       const auto around = std::exchange(scopes_, {});  // executions of their own see none of ours
-      graph(*processor, machine->graph, where);
+      inner_graph(*processor, machine->graph, where, true);
       scopes_ = around;
       express_ = outer;
       s.processor = std::move(machine);
     } else {
       s.branches.push_back(std::make_unique<Graph>());
-      graph(*processor, *s.branches.back(), where);
+      inner_graph(*processor, *s.branches.back(), where, true);
     }
     if (json.find("ItemSelector")) s.parameters = payload(json, "ItemSelector", at);
     if (current_ == Language::jsonata) {
@@ -495,10 +628,13 @@ class Compiler {
     DataPath out;
     const Json* value = json.find(name);
     if (!value) return out;
-    if (value->is_null())
+    if (value->is_null()) {
       out.nothing = true;
-    else
-      out.path = expression(json, name, at);
+    } else if (!value->string_or().starts_with('$') || !Expression::parse(value->as_string())) {
+      schema("Value must be a valid JSONPath.", at + '/' + name);
+    } else {
+      out.path = *Expression::parse(value->as_string());
+    }
     if (out.path && out.path->text() == "$") out.path.reset();
     return out;
   }
@@ -517,7 +653,7 @@ class Compiler {
     if (!value) return std::nullopt;
     auto parsed = Template::parse(*value, current_, name);
     if (parsed) return *std::move(parsed);
-    schema(parsed.error().message, at + '/' + name);
+    if (!bad_expression_) schema(parsed.error().message, at + '/' + name);
     return std::nullopt;
   }
 
@@ -528,6 +664,7 @@ class Compiler {
       discard = true;
       return;
     }
+    if (value->is_string() && !value->as_string().starts_with('$')) return schema(kNoReference, at + "/ResultPath");
     auto parsed = value->is_string() ? query::JsonPath::parse(value->as_string()) : Result<query::JsonPath>(invalid("it is not a string"));
     if (!parsed || !parsed->is_reference() || value->as_string().starts_with("$$"))
       return schema("The value for the field 'ResultPath' must be a valid Reference Path", at + "/ResultPath");
@@ -542,9 +679,9 @@ class Compiler {
   // States.ALL stands alone, and last.
   void check_errors(const std::vector<std::string>& names, bool last, const std::string& at) {
     if (names.empty()) return missing("ErrorEquals", at);
-    if (std::find(names.begin(), names.end(), errors::kAll) == names.end()) return;
-    if (names.size() > 1) schema("'States.ALL' must appear alone in 'ErrorEquals'", at + "/ErrorEquals");
-    if (!last) schema("'States.ALL' must be in the last retrier or catcher", at + "/ErrorEquals");
+    for (std::size_t i = 0; i < names.size(); ++i)
+      if (names[i] == errors::kAll && (names.size() > 1 || !last))
+        schema("States.ALL must appear alone and at end of list", fmt::format("{}/ErrorEquals[{}]", at, i));
   }
 
   void retriers(const Json& json, std::vector<Retrier>& out, const std::string& at) {
@@ -603,6 +740,8 @@ class Compiler {
 
   std::vector<Diagnostic>& diagnostics_;
   bool express_;
+  bool has_end_ = true;          // the machine has a terminal state
+  bool bad_expression_ = false;  // of the state that is being read: told already
   Language language_ = Language::jsonpath, current_ = Language::jsonpath;
   std::set<std::string> names_;                             // state names are unique in the whole machine
   std::vector<std::set<std::string, std::less<>>> scopes_;  // variables assigned in the one being read and those around it
@@ -688,6 +827,37 @@ std::map<std::string, std::set<std::string>> variable_references(const Machine& 
   return out;
 }
 
+namespace {
+
+// Developer Guide, "Integrating optimized services".
+bool is_optimized(std::string_view type) {
+  static constexpr std::string_view kOptimized[] = {"apigateway",
+                                                    "athena",
+                                                    "batch",
+                                                    "bedrock",
+                                                    "codebuild",
+                                                    "databrew",
+                                                    "dynamodb",
+                                                    "ecs",
+                                                    "eks",
+                                                    "elasticmapreduce",
+                                                    "emr-containers",
+                                                    "emr-serverless",
+                                                    "events",
+                                                    "glue",
+                                                    "http",
+                                                    "lambda",
+                                                    "mediaconvert",
+                                                    "s3",
+                                                    "sagemaker",
+                                                    "sns",
+                                                    "sqs",
+                                                    "states"};
+  return std::ranges::find(kOptimized, type.substr(0, type.find(':'))) != std::end(kOptimized);
+}
+
+}  // namespace
+
 Result<Resource> Resource::parse(const std::string& text) {
   Resource out;
   out.arn = text;
@@ -716,6 +886,8 @@ Result<Resource> Resource::parse(const std::string& text) {
   if (colon == std::string::npos || colon == 0 || colon + 1 == rest.size()) return unrecognized();
   out.type = rest.substr(0, colon);
   out.action = rest.substr(colon + 1);
+  if (out.type.starts_with("aws-sdk:") ? std::isupper(static_cast<unsigned char>(out.action[0])) : !is_optimized(out.type))
+    return unrecognized();
   return out;
 }
 
@@ -750,7 +922,9 @@ std::string describe(const std::vector<Diagnostic>& diagnostics) {
   std::string out = "Invalid State Machine Definition: ";
   for (std::size_t i = 0; i < diagnostics.size(); ++i) {
     const auto& d = diagnostics[i];
-    out += fmt::format("{}'{}: {}{}{}'", i ? ", " : "", d.code, d.message, d.location.empty() ? "" : " at ", d.location);
+    // A machine without an end has no place, and AWS says so (measured, 2026).
+    const std::string at = !d.location.empty() ? " at " + d.location : d.code == "MISSING_END_STATE" ? " at null" : "";
+    out += fmt::format("{}'{}: {}{}'", i ? ", " : "", d.code, d.message, at);
   }
   return out;
 }
