@@ -54,7 +54,7 @@ void Execution::Interpreter::map(Frame& frame) {
 bool Execution::Interpreter::map_concurrency(Frame& frame) {
   const State& s = *frame.state;
   frame.concurrency = 0;
-  if (!s.max_concurrency) return true;
+  if (!s.max_concurrency) return show("maxConcurrency", Json(0)), true;
   const auto n = number(frame, *s.max_concurrency, true);
   if (!n) return fail(frame, n.error()), false;
   if (*n < 0)

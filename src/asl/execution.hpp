@@ -55,7 +55,9 @@ struct ExecutionInfo {
 struct Probe {
   Json::Object data;  // afterInputPath, afterParameters, afterArguments, result, afterResultSelector, …
   std::string next;   // where it would go
+  Json output;        // what it would give
   enum class Handled { no, retried, caught } handled = Handled::no;
+  Failure failure;                          // what was retried or caught
   Json::Object error_details;               // retryIndex, catchIndex, retryBackoffIntervalSeconds
   std::vector<std::int64_t> attempts = {};  // given: how often each retrier has tried already
   Json variables = {};                      // given: what is assigned before

@@ -258,7 +258,7 @@ void Execution::Interpreter::advance(Frame& frame) {
   } else {
     frame.data = frame.input;
   }
-  if (s.language == Language::jsonpath && s.type != StateType::fail) show("afterInputPath", frame.data);
+  if (s.language == Language::jsonpath) show("afterInputPath", frame.data);
   perform(frame);
 }
 
@@ -364,7 +364,7 @@ void Execution::Interpreter::exit_to(Frame& frame, Json output, const std::strin
     details.set("assignedVariablesDetails", Json::object({{"truncated", false}}));
   }
   emit(frame, exited_type(frame.state->type), "stateExitedEventDetails", std::move(details));
-  if (probe_) probe_->next = next;
+  if (probe_) probe_->next = next, probe_->output = output;
   if (!next.empty() && !probe_) return go(frame, next, std::move(output));
   if (frame.parent) return child_succeeded(frame, std::move(output));
   status_ = Status::succeeded;
@@ -384,6 +384,7 @@ void Execution::Interpreter::set_variables(Frame& frame, const Json& values) {
 // ── Failing ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 Failure Execution::Interpreter::worded(Frame& frame, Failure failure) {
+  if (probe_) return failure;  // TestState says only what went wrong (recorded by AWS, 2025)
   failure.cause = fmt::format("An error occurred while executing the state '{}' (entered at the event id #{}). {}", frame.state->name,
                               frame.entered_event, failure.cause);
   if (!failure.location.empty())
@@ -397,7 +398,10 @@ void Execution::Interpreter::handle(Frame& frame, const Failure& failure) {
   for (std::size_t i = 0; i < s.retry.size(); ++i) {
     const Retrier& r = s.retry[i];
     if (!matches(r.errors, failure, s.type)) continue;
-    if (frame.attempts[i] >= r.max_attempts) break;
+    if (frame.attempts[i] >= r.max_attempts) {
+      if (probe_) probe_->error_details.set("retryIndex", i);
+      break;
+    }
     double delay = r.interval_seconds * std::pow(r.backoff_rate, static_cast<double>(frame.attempts[i]++));
     delay = std::min(delay, r.max_delay_seconds.value_or(31'622'400.0));
     if (probe_) {
@@ -420,6 +424,7 @@ void Execution::Interpreter::handle(Frame& frame, const Failure& failure) {
     frame.result.reset();
     if (probe_) {
       probe_->handled = Probe::Handled::caught;
+      probe_->failure = failure;
       probe_->error_details.set("catchIndex", i);
     }
     const auto give_up = [&](const Failure& why) { propagate(frame, worded(frame, why)); };
