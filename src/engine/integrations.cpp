@@ -345,7 +345,7 @@ asl::Compiled compile(std::string_view definition, bool express) {
 
 std::optional<std::string> result_problem(const asl::Resource& resource, const Json& result, bool whole) {
   if (resource.kind == asl::Resource::Kind::lambda || resource.kind == asl::Resource::Kind::activity || resource.type == "http" ||
-      resource.pattern != asl::Resource::Pattern::request_response)
+      resource.type == "apigateway" || resource.pattern != asl::Resource::Pattern::request_response)
     return std::nullopt;
   const wire::Operation* operation = operation_of(resource);
   if (!operation) return fmt::format("No operation {} of service {} is known", action_of(resource), resource.type);

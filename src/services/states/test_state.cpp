@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "base/arn.hpp"
+#include "base/written.hpp"
 #include "engine/integrations.hpp"
 #include "services/states/states.hpp"
 
@@ -89,7 +90,7 @@ std::expected<void, cloud::Error> check_mock(const Json& in, const asl::State& s
   if (state.type == asl::StateType::parallel) {
     if (!parsed->is_array()) return bad_input("Mocked result must be an array.");
     if (parsed->as_array().size() != state.branches.size())
-      return bad_input(fmt::format("Mocked result must be an array of size {}.", state.branches.size()));
+      return bad_input("Mocked result must contain the same number of items as number of Parallel branches.");
   }
   if (state.type == asl::StateType::map) {
     if (state.writer && !parsed->is_object()) return bad_input("Mocked result must be a JSON object.");
@@ -105,64 +106,156 @@ std::expected<void, cloud::Error> check_mock(const Json& in, const asl::State& s
   return {};
 }
 
-// The context object given must look like one.
-std::expected<Json, cloud::Error> check_context(const Json& in) {
-  const Json* text = in.find("context");
-  if (!text) return Json(Json::Object{});
-  auto context = Json::parse(text->string_or());
+// The context object that the caller gives must look like one. Texts as recorded by AWS, 2025.
+std::expected<Json, cloud::Error> given_context(const Json& given) {
+  auto context = Json::parse(given.string_or());
   if (!context || !context->is_object()) return bad_input("The value provided in 'context' must be a JSON object.");
   static const std::map<std::string_view, std::vector<std::string_view>> kKnown = {
       {"Execution", {"Id", "Input", "Name", "RoleArn", "StartTime", "RedriveCount", "RedriveTime"}},
       {"State", {"EnteredTime", "Name", "RetryCount"}},
       {"StateMachine", {"Id", "Name"}},
-      {"Task", {"Token"}},
-      {"Map", {"Item"}}};
+      {"Task", {"Token"}}};
+  const auto wrong = [](const std::string& what) { return bad_input("Invalid Context object provided: " + what); };
   for (const auto& [section, value] : context->as_object()) {
+    if (section == "Map") return wrong("'Map' field is not supported when mocking a Context object");
     const auto known = kKnown.find(section);
-    if (known == kKnown.end()) return bad_input(fmt::format("Error when parsing context: Field '{}' is not allowed", section));
-    if (!value.is_object()) return bad_input(fmt::format("Error when parsing context: Field '{}' must be an object", section));
+    if (known == kKnown.end()) return wrong(fmt::format("Field '{}' is not allowed", section));
+    if (!value.is_object()) return wrong(fmt::format("{} must be an object", section));
     for (const auto& [field, item] : value.as_object()) {
-      if (std::find(known->second.begin(), known->second.end(), field) == known->second.end())
-        return bad_input(fmt::format("Error when parsing context: Field '{}' is not allowed", field));
-      const bool number = field == "RetryCount" || field == "RedriveCount", any = field == "Input" || field == "Item";
-      if (!any && (number ? !item.is_number() : !item.is_string()))
-        return bad_input(fmt::format("Error when parsing context: Field '{}' must be a {}", field, number ? "number" : "string"));
+      if (std::ranges::find(known->second, field) == known->second.end()) return wrong(fmt::format("Field '{}' is not allowed", field));
+      const bool number = field == "RetryCount" || field == "RedriveCount";
+      if (field != "Input" && (number ? !item.is_number() : !item.is_string()))
+        return wrong(fmt::format("{}.{} must be a {}", section, field, number ? "number" : "string"));
     }
   }
   return *std::move(context);
+}
+
+// The state that is tested, apart from its machine.
+struct Subject {
+  std::string name;
+  Json definition;
+  std::shared_ptr<const asl::Machine> machine;  // it alone
+  [[nodiscard]] const asl::State& state() const { return machine->graph.states.begin()->second; }
+};
+
+// A state given alone has this name, and every state has it in its context object (recorded by AWS, 2025).
+constexpr const char* kStateName = "StateName";
+
+std::expected<Subject, cloud::Error> subject_of(const Json& in) {
+  const std::string_view text = in["definition"].string_or();
+  const auto refused = [](const asl::Compiled& c) { return cloud::error("InvalidDefinition", asl::describe(c.diagnostics)); };
+  const auto definition = Json::parse(text);
+  if (!definition) return refused(asl::compile_text(text));
+  Subject out{std::string(in["stateName"].string_or(kStateName)), *definition, nullptr};
+  if (definition->find("States")) {
+    if (!in.find("stateName")) return bad_input("stateName is required when the definition is a state machine.");
+    if (const asl::Compiled whole = asl::compile(*definition); !whole.machine) return refused(whole);
+    const Json* found = find_definition(*definition, out.name);
+    if (!found) return bad_input("State not found in definition");
+    out.definition = *found;
+    if (definition->find("QueryLanguage") && !found->find("QueryLanguage")) {
+      Json::Object with = found->as_object();
+      with.set("QueryLanguage", (*definition)["QueryLanguage"]);
+      out.definition = Json(std::move(with));
+    }
+  } else if (in.find("stateName")) {
+    return bad_input("stateName must not be given when the definition is one state.");
+  }
+  asl::Compiled compiled = asl::compile_state(out.definition, out.name);
+  if (!compiled.machine) return refused(compiled);
+  out.machine = std::move(compiled.machine);
+  return out;
+}
+
+bool can_be_retried(const asl::State& state) {
+  return state.type == asl::StateType::task || state.type == asl::StateType::parallel || state.type == asl::StateType::map;
+}
+
+// The context object when the caller gives none (recorded by AWS, 2025).
+Json context_of(const asl::ExecutionInfo& info, const asl::State& state, std::int64_t retries) {
+  Json::Object out;
+  out.set("Execution", Json::object({{"Id", info.arn},
+                                     {"Input", info.input},
+                                     {"Name", info.name},
+                                     {"RoleArn", info.role_arn.empty() ? Json() : Json(info.role_arn)},
+                                     {"StartTime", iso_millis(info.started)}}));
+  out.set("StateMachine", Json::object({{"Id", info.machine_arn}, {"Name", info.machine_name}}));
+  Json::Object entered{{"Name", kStateName}, {"EnteredTime", iso_millis(info.started)}};
+  if (can_be_retried(state)) entered.set("RetryCount", retries);
+  out.set("State", std::move(entered));
+  return Json(std::move(out));
+}
+
+// Which steps of its data flow a state shows, by its type (recorded by AWS, 2025): a fixed Result hides what came before it, a Pass
+// without one has no result, and of what states inside would do nothing is shown.
+bool shows(const asl::State& state, std::string_view what) {
+  const bool before = what == "afterInputPath" || what == "afterParameters" || what == "afterArguments";
+  switch (state.type) {
+    case asl::StateType::pass:
+      return state.result ? !before : what != "result";
+    case asl::StateType::parallel:
+      return !before && what != "result";
+    case asl::StateType::map:
+      return what != "result";
+    default:
+      return true;
+  }
+}
+
+Json with_fraction(const Json& number) {
+  const std::string text = number.number_text();
+  return text.find_first_of(".eE") == std::string::npos ? Json::number(text + ".0") : number;
+}
+
+// The variables after the state: those given, and those that it assigned.
+Json::Object variables_after(const asl::Probe& probe) {
+  Json::Object out = probe.variables.is_object() ? probe.variables.as_object() : Json::Object{};
+  if (const Json* text = probe.data.find("variables"))
+    if (const auto assigned = Json::parse(text->string_or()); assigned && assigned->is_object())
+      for (const auto& [name, value] : assigned->as_object()) out.set(name, value);
+  return out;
+}
+
+Json inspection(const asl::State& state, const asl::Probe& probe, const std::string& input, const AsWritten& written) {
+  Json::Object out{{"input", input}};
+  for (const auto& [key, value] : probe.data) {
+    if (key == "variables" || !shows(state, key)) continue;
+    if (key == "toleratedFailurePercentage")
+      out.set(key, with_fraction(value));
+    else if (key == "toleratedFailureCount" || key == "maxConcurrency")
+      out.set(key, value);
+    else
+      out.set(key, written.print(value));
+  }
+  if (Json::Object variables = variables_after(probe); !variables.empty()) out.set("variables", Json(std::move(variables)).dump());
+  if (!probe.error_details.empty()) out.set("errorDetails", probe.error_details);
+  return Json(std::move(out));
+}
+
+Json answer(const asl::Execution& execution, const asl::Probe& probe, const AsWritten& written) {
+  const bool caught = probe.handled == asl::Probe::Handled::caught, retried = probe.handled == asl::Probe::Handled::retried;
+  const bool good = execution.status() == asl::Status::succeeded;
+  Json::Object out{{"status", retried ? "RETRIABLE" : caught && good ? "CAUGHT_ERROR" : good ? "SUCCEEDED" : "FAILED"}};
+  if (good) out.set("output", written.print(probe.output));
+  if (good && !probe.next.empty()) out.set("nextState", probe.next);
+  if (good && !caught) return Json(std::move(out));
+  const asl::Failure& failure = good ? probe.failure : execution.failure();
+  if (!failure.error.empty()) out.set("error", failure.error);
+  if (!failure.cause.empty()) out.set("cause", failure.cause);
+  return Json(std::move(out));
 }
 
 }  // namespace
 
 Task<Reply> States::test_state(Call call) {
   const Json& in = call.input;
-  const auto definition = Json::parse(in["definition"].string_or());
-  if (!definition) co_return cloud::error("InvalidDefinition", asl::describe(asl::compile_text(in["definition"].string_or()).diagnostics));
-  std::string name(in["stateName"].string_or("StateToTest"));
-  Json state = *definition;
-  if (definition->find("States")) {
-    if (!in.find("stateName")) co_return bad_input("stateName is required when the definition is a state machine.");
-    const asl::Compiled whole = asl::compile(*definition);
-    if (!whole.machine) co_return cloud::error("InvalidDefinition", asl::describe(whole.diagnostics));
-    const Json* found = find_definition(*definition, name);
-    if (!found) co_return bad_input(fmt::format("State not found. State name: {}", name));
-    state = *found;
-    if (definition->find("QueryLanguage") && !state.find("QueryLanguage")) {
-      Json::Object with = state.as_object();
-      with.set("QueryLanguage", (*definition)["QueryLanguage"]);
-      state = Json(std::move(with));
-    }
-  } else if (in.find("stateName")) {
-    co_return bad_input("stateName must not be given when the definition is one state.");
-  }
-  const asl::Compiled compiled = asl::compile_state(state, name);
-  if (!compiled.machine) co_return cloud::error("InvalidDefinition", asl::describe(compiled.diagnostics));
-  const asl::State& tested = compiled.machine->graph.states.begin()->second;
+  const auto subject = subject_of(in);
+  if (!subject) co_return std::unexpected(subject.error());
+  const asl::State& tested = subject->state();
   std::optional<Json> mocked;
   if (const auto good = check_mock(in, tested, mocked); !good) co_return std::unexpected(good.error());
-  if (const auto good = check_configuration(in, state, tested); !good) co_return std::unexpected(good.error());
-  auto context = check_context(in);
-  if (!context) co_return std::unexpected(context.error());
+  if (const auto good = check_configuration(in, subject->definition, tested); !good) co_return std::unexpected(good.error());
   const std::string text(in["input"].string_or("{}"));
   const auto input = execution_input(text);
   if (!input) co_return std::unexpected(input.error());
@@ -173,19 +266,27 @@ Task<Reply> States::test_state(Call call) {
   probe.variables = *variables;
   if (const Json* count = in["stateConfiguration"].find("retrierRetryCount"))
     probe.attempts.assign(tested.retry.size(), count->integer_or(0));
-  const std::string role(in["roleArn"].string_or());
-  asl::Execution execution(
-      compiled.machine,
-      {.arn = fmt::format("arn:aws:states:{}:{}:execution:TestState:{}", call.region, env_.account, env_.loop.entropy().uuid()),
-       .name = "TestState",
-       .role_arn = role,
-       .machine_arn = fmt::format("arn:aws:states:{}:{}:stateMachine:TestState", call.region, env_.account),
-       .machine_name = "TestState",
-       .region = call.region,
-       .input = *input,
-       .input_text = text,
-       .started = env_.loop.now(),
-       .context_extra = *std::move(context)});
+  const std::string name = env_.loop.entropy().uuid(), machine_name = env_.loop.entropy().uuid();
+  asl::ExecutionInfo info{.arn = fmt::format("arn:aws:states:{}:{}:express:{}:{}", call.region, env_.account, machine_name, name),
+                          .name = name,
+                          .role_arn = std::string(in["roleArn"].string_or()),
+                          .machine_arn = fmt::format("arn:aws:states:{}:{}:stateMachine:{}", call.region, env_.account, machine_name),
+                          .machine_name = machine_name,
+                          .region = call.region,
+                          .input = *input,
+                          .input_text = text,
+                          .started = env_.loop.now()};
+  if (const Json* given = in.find("context")) {
+    auto context = given_context(*given);
+    if (!context) co_return std::unexpected(context.error());
+    info.context_extra = *std::move(context);
+  } else {
+    info.context_extra = context_of(info, tested, in["stateConfiguration"]["retrierRetryCount"].integer_or(0));
+  }
+  AsWritten written;
+  written.add(*input, text);
+  if (mocked) written.add(*mocked, in["mock"]["result"].string_or());
+  asl::Execution execution(subject->machine, info);
   execution.probe(&probe);
   const auto feed = [&](asl::Input i) {
     i.at = env_.loop.now();
@@ -231,30 +332,8 @@ Task<Reply> States::test_state(Call call) {
                    : feed(asl::Input::failure(asl::Input::Kind::task_failed, command.id, outcome.error().error, outcome.error().cause));
   }
 
-  Json::Object out;
-  const bool caught = probe.handled == asl::Probe::Handled::caught, retried = probe.handled == asl::Probe::Handled::retried;
-  const bool good = execution.status() == asl::Status::succeeded;
-  out.set("status", retried ? "RETRIABLE" : caught && good ? "CAUGHT_ERROR" : good ? "SUCCEEDED" : "FAILED");
-  if (good) out.set("output", execution.output_text());
-  if (good && !probe.next.empty()) out.set("nextState", probe.next);
-  if (!good) {
-    if (!execution.failure().error.empty()) out.set("error", execution.failure().error);
-    if (!execution.failure().cause.empty()) out.set("cause", execution.failure().cause);
-  } else if (caught) {
-    if (const auto shown = Json::parse(execution.output_text())) {
-      if (shown->find("Error")) out.set("error", (*shown)["Error"]);
-      if (shown->find("Cause")) out.set("cause", (*shown)["Cause"]);
-    }
-  }
-  if (in["inspectionLevel"].string_or("INFO") != "INFO") {
-    Json::Object data{{"input", text}};
-    for (const auto& [key, value] : probe.data) {
-      const bool plain = key == "variables" || value.is_number();
-      data.set(key, plain ? value : Json(value.dump()));
-    }
-    if (!probe.error_details.empty()) data.set("errorDetails", probe.error_details);
-    out.set("inspectionData", std::move(data));
-  }
+  Json::Object out = answer(execution, probe, written).as_object();
+  if (in["inspectionLevel"].string_or("INFO") != "INFO") out.set("inspectionData", inspection(tested, probe, text, written));
   co_return Json(std::move(out));
 }
 
