@@ -1244,10 +1244,10 @@ Json Evaluator::to_json(const Value& value) {
 
 namespace {
 
-// Numbers in texts have 15 digits at most.
+// Numbers in texts have 15 digits at most, but for whole ones.
 std::string short_number(double n) {
   if (!std::isfinite(n)) throw Failure{.code = "D3001", .value = number_text(n)};
-  if (std::fabs(n) < 1e15 && n == std::floor(n)) return number_text(n);
+  if (n == std::floor(n)) return number_text(n);
   double rounded = 0;
   const std::string text = fmt::format("{:.14e}", n);
   std::from_chars(text.data(), text.data() + text.size(), rounded);
