@@ -29,7 +29,7 @@ TEST(Yaml, WhatADefinitionCannotHoldIsRefusedAtItsPlace) {
   EXPECT_EQ(read("a: 1\nb: 2\na: 3\n"), "3:1: the key 'a' is there twice");
   EXPECT_EQ(read("Resource: !GetAtt F.Arn\n"), "1:11: the tag !GetAtt is not known in a definition");
   EXPECT_EQ(read("? [a]\n: 1\n"), "1:3: a key must be a text");
-  EXPECT_EQ(read("a: 1\n---\nb: 2\n"), "2:1: there is more than one document");
+  EXPECT_EQ(read("a: 1\n---\nb: 2\n"), "3:1: there is more than one document");
   EXPECT_EQ(read(""), "1:1: the document is empty");
   EXPECT_EQ(read("x: {<<: 1}"), "1:5: merge keys (<<) are not read");
   EXPECT_FALSE(read_yaml("a: [1, 2"));
