@@ -145,7 +145,7 @@ def csrf(binary, folder):
             status, _ = server.send(*attempt)
             if status != 403:
                 return f"{what}: {status}"
-        if server.client("sns").list_topics()["Topics"] or server.client("lambda").list_functions()["Functions"]:
+        if server.client("sns").list_topics()["Topics"] or "csrf" in str(server.client("lambda").list_functions()["Functions"]):
             return "something was made"
         if server.send("GET", "/healthz", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"})[0] != 200:
             return "a link to /healthz does not work"
