@@ -14,19 +14,19 @@ namespace {
 
 enum class Reason { missing, incomplete, unknown_key, unknown_token, expired_token, mismatch, expired, early, not_signed, other_body };
 
-// How a service words a refusal. DynamoDB and the other JSON services answer 400 where those of the REST and query protocols say 403.
-enum class Dialect { ec2, query, json, rest_json, s3 };
+// How a service words a refusal. The API references' common errors of the JSON services have the status 403, DynamoDB's have 400.
+enum class Dialect { ec2, query, json, dynamodb, s3 };
 Dialect dialect_of(const Destination& to, const wire::HttpRequest& request) {
-  if (!to.service) return Dialect::rest_json;
+  if (!to.service) return Dialect::json;
   switch (wire::protocol_of(*to.service, request)) {
     case wire::Protocol::ec2:
       return Dialect::ec2;
     case wire::Protocol::query:
       return Dialect::query;
     case wire::Protocol::json:
-      return Dialect::json;
+      return to.service->name == "dynamodb" ? Dialect::dynamodb : Dialect::json;
     case wire::Protocol::rest_json:
-      return Dialect::rest_json;
+      return Dialect::json;
     case wire::Protocol::rest_xml:
       return to.service->name == "s3" ? Dialect::s3 : Dialect::query;
   }
@@ -136,7 +136,7 @@ Wording query_wording(Reason reason, const wire::Verification& v, Instant now) {
 Wording json_wording(Reason reason, const wire::Verification& v, Instant now, int status) {
   switch (reason) {
     case Reason::missing:
-      return {"MissingAuthenticationTokenException", 403, missing_words()};
+      return {"MissingAuthenticationTokenException", status, missing_words()};
     case Reason::incomplete:
       return {"IncompleteSignatureException", status, "The request signature does not conform to AWS standards."};
     case Reason::unknown_key:
@@ -165,9 +165,9 @@ Wording wording(Dialect dialect, Reason reason, const wire::Verification& v, Ins
     case Dialect::query:
       return query_wording(reason, v, now);
     case Dialect::json:
-      return json_wording(reason, v, now, 400);
-    case Dialect::rest_json:
       return json_wording(reason, v, now, 403);
+    case Dialect::dynamodb:
+      return json_wording(reason, v, now, 400);
   }
   std::unreachable();
 }

@@ -39,7 +39,9 @@ TEST(AuthenticationTest, EachServiceRefusesInItsOwnWords) {
                "RequestExpired 400"},
            Row{"sns", "ListTopics", "MissingAuthenticationToken 403", "InvalidClientTokenId 403", "SignatureDoesNotMatch 403",
                "SignatureDoesNotMatch 403"},
-           Row{"states", "ListStateMachines", "MissingAuthenticationTokenException 403", "UnrecognizedClientException 400",
+           Row{"states", "ListStateMachines", "MissingAuthenticationTokenException 403", "UnrecognizedClientException 403",
+               "InvalidSignatureException 403", "InvalidSignatureException 403"},
+           Row{"dynamodb", "ListTables", "MissingAuthenticationTokenException 400", "UnrecognizedClientException 400",
                "InvalidSignatureException 400", "InvalidSignatureException 400"},
            Row{"lambda", "ListFunctions", "MissingAuthenticationTokenException 403", "UnrecognizedClientException 403",
                "InvalidSignatureException 403", "InvalidSignatureException 403"},
@@ -67,13 +69,13 @@ TEST(AuthenticationTest, SessionTokensAreOnesThatWereIssuedAndEnd) {
   const wire::Sessions sessions(sealing_key(kKeys));
   const wire::Credentials session = sessions.issue("ASIAX", "arn:aws:sts::000000000000:assumed-role/r/s", kNow + std::chrono::hours(1));
   EXPECT_EQ(outcome(signed_request("states", "ListStateMachines", session)), "passed");
-  EXPECT_EQ(outcome(signed_request("states", "ListStateMachines", session), kNow + std::chrono::hours(1)), "ExpiredTokenException 400");
+  EXPECT_EQ(outcome(signed_request("states", "ListStateMachines", session), kNow + std::chrono::hours(1)), "ExpiredTokenException 403");
   EXPECT_EQ(outcome(signed_request("ec2", "DescribeVolumes", {"AKID", "secret", "made up"})), "AuthFailure 401");
   EXPECT_EQ(outcome(signed_request("s3", "ListBuckets", {"AKID", "secret", session.session_token})), "InvalidToken 400");
   EXPECT_EQ(outcome(signed_request("sns", "ListTopics", {"ASIAX", session.secret_key, ""})), "InvalidClientTokenId 403");
   const wire::Sessions elsewhere(sealing_key({{"AKID", "another secret"}}));
   const auto foreign = elsewhere.issue("ASIAX", "arn:aws:iam::000000000000:root", kNow + std::chrono::hours(1));
-  EXPECT_EQ(outcome(signed_request("states", "ListStateMachines", foreign)), "UnrecognizedClientException 400");
+  EXPECT_EQ(outcome(signed_request("states", "ListStateMachines", foreign)), "UnrecognizedClientException 403");
 }
 
 TEST(AuthenticationTest, ABodyInPiecesIsForS3Only) {
