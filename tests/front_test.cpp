@@ -153,7 +153,8 @@ class Refusals : public testing::Test {
                                        "RequestExpired",
                                        "AccessDenied",
                                        "AuthFailure"};
-    EXPECT_TRUE(std::ranges::any_of(kCodes, [&](const char* code) { return response->body.contains(code); })) << what << response->body;
+    const std::string said = response->body + std::string(response->headers.get("x-amzn-errortype"));
+    EXPECT_TRUE(std::ranges::any_of(kCodes, [&](const char* code) { return said.contains(code); })) << what << ": " << said;
   }
 
   VirtualClock clock_{*parse_iso("2026-01-01T00:00:00Z")};

@@ -19,22 +19,6 @@ namespace snapward::edge {
 
 namespace {
 
-// "[::1]:4566" → "::1", "snapward:4566" → "snapward"; nothing when it is no host and port.
-std::optional<std::string> host_of(std::string_view authority) {
-  const bool bracketed = authority.starts_with('[');
-  const std::size_t end = bracketed ? authority.find(']') : authority.find(':');
-  if (bracketed && end == std::string_view::npos) return std::nullopt;
-  std::string_view host = authority.substr(bracketed ? 1 : 0, end == std::string_view::npos ? end : end - (bracketed ? 1 : 0));
-  std::string_view port = end == std::string_view::npos ? "" : authority.substr(end + (bracketed ? 1 : 0));
-  if (!port.empty() && (!port.starts_with(':') || port.find_first_not_of("0123456789", 1) != std::string_view::npos)) return std::nullopt;
-  if (host.ends_with('.')) host.remove_suffix(1);
-  const auto belongs = [&](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '-' || c == '_' || (bracketed && (c == ':' || c == '%'));
-  };
-  if (host.empty() || !std::ranges::all_of(host, belongs)) return std::nullopt;
-  return lower(host);
-}
-
 // "https://console.example.com:8443/path" → "console.example.com:8443"
 std::string_view authority_of(std::string_view url) {
   const std::size_t scheme = url.find("://");
@@ -71,6 +55,23 @@ bool is_loopback(const Address& a) {
   std::array<unsigned char, 16> one{};
   one.back() = 1;
   return a.family == AF_INET6 && a.bytes == one;
+}
+
+// "[::1]:4566" → "::1", "snapward:4566" → "snapward"; nothing when it is no host and port.
+std::optional<std::string> host_of(std::string_view authority) {
+  const bool bracketed = authority.starts_with('[');
+  const std::size_t end = bracketed ? authority.find(']') : authority.find(':');
+  if (bracketed && end == std::string_view::npos) return std::nullopt;
+  std::string_view host = authority.substr(bracketed ? 1 : 0, end == std::string_view::npos ? end : end - (bracketed ? 1 : 0));
+  std::string_view port = end == std::string_view::npos ? "" : authority.substr(end + (bracketed ? 1 : 0));
+  if (!port.empty() && (!port.starts_with(':') || port.find_first_not_of("0123456789", 1) != std::string_view::npos)) return std::nullopt;
+  if (host.ends_with('.')) host.remove_suffix(1);
+  const auto belongs = [&](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '-' || c == '_' || (bracketed && (c == ':' || c == '%'));
+  };
+  if (host.empty() || !std::ranges::all_of(host, belongs)) return std::nullopt;
+  if (bracketed && address_of(host).family != AF_INET6) return std::nullopt;
+  return lower(host);
 }
 
 std::set<std::string, std::less<>> addresses_of_this_machine() {

@@ -175,6 +175,7 @@ const Service* find_service_by_target(std::string_view prefix) {
   static const std::map<std::string, std::string, std::less<>> kPrefixes = {{"AWSStepFunctions", "states"},
                                                                             {"AWSEvents", "events"},
                                                                             {"AmazonSQS", "sqs"},
+                                                                            {"DynamoDB_20120810", "dynamodb"},
                                                                             {"Logs_20140328", "logs"},
                                                                             {"secretsmanager", "secretsmanager"}};
   const auto found = kPrefixes.find(prefix);
