@@ -41,7 +41,10 @@ std::string join(const std::vector<std::string>& parts, std::string_view separat
   return out;
 }
 
-bool iequals(std::string_view a, std::string_view b) { return a.size() == b.size() && lower(a) == lower(b); }
+bool iequals(std::string_view a, std::string_view b) {
+  const auto lowered = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
+  return std::ranges::equal(a, b, {}, lowered, lowered);
+}
 
 std::string_view trim(std::string_view s) {
   const std::size_t from = s.find_first_not_of(" \t\r\n");
