@@ -345,8 +345,8 @@ def half_open(binary, folder):
 def smuggling(binary, folder):
     with Server(binary, folder, keys=None) as server:
         for what, request in {
-            "an unknown transfer coding": b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-            "two transfer codings": b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n",
+            "an unknown transfer coding": b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+            "two transfer codings": b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n",
             "two hosts": b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
             "no host": b"GET /healthz HTTP/1.1\r\n\r\n",
         }.items():
