@@ -33,7 +33,7 @@ struct LocalCloudOptions {
   // Services call each other only as roles and resource policies let them. Not where regions are apart.
   bool enforce_iam = false;
   std::optional<Part> part = {};  // absent: all of the cloud is here
-  std::string sealing_key = {};  // of the temporary credentials that STS hands out (wire/sessions.hpp)
+  std::string sealing_key = {};   // of the temporary credentials that STS hands out (wire/sessions.hpp)
   // Executions that may compute for long do so on a thread of their own (engine::Stepper). Not with a VirtualClock.
   bool stepper = false;
 };

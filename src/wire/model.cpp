@@ -172,12 +172,9 @@ std::vector<std::string> service_names() {
 }
 
 const Service* find_service_by_target(std::string_view prefix) {
-  static const std::map<std::string, std::string, std::less<>> kPrefixes = {{"AWSStepFunctions", "states"},
-                                                                            {"AWSEvents", "events"},
-                                                                            {"AmazonSQS", "sqs"},
-                                                                            {"DynamoDB_20120810", "dynamodb"},
-                                                                            {"Logs_20140328", "logs"},
-                                                                            {"secretsmanager", "secretsmanager"}};
+  static const std::map<std::string, std::string, std::less<>> kPrefixes = {
+      {"AWSStepFunctions", "states"},    {"AWSEvents", "events"},   {"AmazonSQS", "sqs"},
+      {"DynamoDB_20120810", "dynamodb"}, {"Logs_20140328", "logs"}, {"secretsmanager", "secretsmanager"}};
   const auto found = kPrefixes.find(prefix);
   return found == kPrefixes.end() ? nullptr : find_service(found->second);
 }
