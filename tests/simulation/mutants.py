@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Do the simulator and the crash campaign bite? Each mutant is the product with one deliberate mistake, built for real; it must be caught.
 
-usage: mutants.py BUILD [NAME…]   BUILD: a built folder, such as build/release. Nothing in the tree or the folder is changed.
+usage: mutants.py BUILD [--sample N | NAME…]   BUILD: a built folder, such as build/release. Nothing in the tree or the folder is changed.
+--sample: N of them; which ones follows from the commit, so that they all have their turn and a failure can be repeated.
 A mutant names the invariant that its mistake breaks first of all; it counts as caught when the simulator reports that one. The last
 ones are caught by killing the server (tests/crash), or by attacking it (tests/security: the script and the attack are named).
 Exit code 0: every mutant was caught.
@@ -9,6 +10,7 @@ Exit code 0: every mutant was caught.
 import json
 import os
 import pathlib
+import random
 import re
 import shlex
 import subprocess
@@ -102,11 +104,15 @@ def mutant(build, commands, scratch, name, file, *edits):
 def main():
     build = pathlib.Path(sys.argv[1]).resolve()
     commands = {c["file"]: c["command"] for c in json.loads((build / "compile_commands.json").read_text())}
+    names = sys.argv[2:]
+    if names[:1] == ["--sample"]:
+        commit = run(["git", "-C", str(root), "rev-parse", "HEAD"]).stdout.strip()
+        names = [m[0] for m in random.Random(commit).sample(MUTANTS, int(names[1]))]
     missed = 0
     with tempfile.TemporaryDirectory() as folder:
         scratch = pathlib.Path(folder)
         for name, invariant, file, *edits in MUTANTS:
-            if sys.argv[2:] and name not in sys.argv[2:]:
+            if names and name not in names:
                 continue
             binary = mutant(build, commands, scratch, name, file, *edits)
             found = {}
@@ -134,7 +140,7 @@ def main():
             missed += not caught
             seed, breach = found.get(invariant, ("-", f"only {sorted(map(str, found))} broke" if found else "nothing broke"))
             print(f"  {'caught' if caught else 'MISSED'} {name}: seed {seed}: {breach[:150]}", flush=True)
-    print(f"{len(MUTANTS) if not sys.argv[2:] else len(sys.argv[2:])} mutants, {missed} missed")
+    print(f"{len(names) or len(MUTANTS)} mutants, {missed} missed")
     return 1 if missed else 0
 
 
