@@ -209,8 +209,9 @@ class Compiler {
     for (const auto& [name, state] : states.as_object()) {
       const std::string here = at + "/States/" + name;
       take(state, here);
-      for (const char* list : {"Catch", "Choices"})
-        for (std::size_t i = 0; i < state[list].items().size(); ++i) take(state[list].items()[i], fmt::format("{}/{}[{}]", here, list, i));
+      // Not those of a Catch: AWS lets a branch assign what its Parallel's Catch assigns, too.
+      for (std::size_t i = 0; i < state["Choices"].items().size(); ++i)
+        take(state["Choices"].items()[i], fmt::format("{}/Choices[{}]", here, i));
     }
     return out;
   }

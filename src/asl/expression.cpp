@@ -139,7 +139,7 @@ class ExpressionParser {
   int depth_ = 0;
 };
 
-Result<Expression> Expression::parse(std::string_view text) { return ExpressionParser(text).whole(); }
+Result<Expression> Expression::parse(std::string_view text) { return ExpressionParser(trim(text)).whole(); }
 
 Outcome<std::optional<Json>> Expression::find(const Scope& scope) const {
   switch (source_) {
@@ -313,12 +313,14 @@ Outcome<Json> Template::render(const Scope& scope) const {
     case Kind::expression: {
       auto value = expression_->find(scope);
       if (!value) return std::unexpected(value.error());
-      if (!*value)
-        return std::unexpected(
-            Failure{errors::kParameterPathFailure,
-                    fmt::format("The JSONPath '{}' specified for the field '{}' could not be found in the input '{}'", expression_->text(),
-                                field_, (expression_->is_context() ? scope.context() : scope.data).dump())});
-      return **std::move(value);
+      if (*value) return **std::move(value);
+      const Json root = expression_->is_context() ? scope.context() : scope.data;
+      if (expression_->is_path() && !expression_->is_variable() && expression_->path().ends_behind_an_array(root))
+        return Json();  // measured at AWS
+      // Not States.ParameterPathFailure, which the documentation names: recorded at AWS.
+      return std::unexpected(
+          Failure{errors::kRuntime, fmt::format("The JSONPath '{}' specified for the field '{}' could not be found in the input '{}'",
+                                                expression_->text(), field_, root.dump())});
     }
     case Kind::jsonata: {
       const Json states = scope.states ? (*scope.states)(needs_context_) : Json();

@@ -49,6 +49,7 @@ class Expression {
   // Not a call: what it names may be missing.
   [[nodiscard]] bool is_path() const { return source_ != Source::call && source_ != Source::literal; }
   [[nodiscard]] bool is_context() const { return source_ == Source::context; }
+  [[nodiscard]] bool is_variable() const { return source_ == Source::variable; }
   [[nodiscard]] const query::JsonPath& path() const { return path_; }
   // The variables it reads.
   void variables(std::set<std::string>& out) const;

@@ -21,7 +21,6 @@ inline constexpr const char* kTaskFailed = "States.TaskFailed";
 inline constexpr const char* kRuntime = "States.Runtime";
 inline constexpr const char* kDataLimitExceeded = "States.DataLimitExceeded";
 inline constexpr const char* kNoChoiceMatched = "States.NoChoiceMatched";
-inline constexpr const char* kParameterPathFailure = "States.ParameterPathFailure";
 inline constexpr const char* kResultPathMatchFailure = "States.ResultPathMatchFailure";
 inline constexpr const char* kQueryEvaluationError = "States.QueryEvaluationError";
 inline constexpr const char* kItemReaderFailed = "States.ItemReaderFailed";

@@ -58,7 +58,7 @@ bool matches(const std::vector<std::string>& names, const Failure& failure, Stat
   const std::string& error = failure.error;
   for (const std::string& name : names) {
     if (name == error) return true;
-    if (name == errors::kAll && error != errors::kDataLimitExceeded && error != errors::kRuntime) return true;
+    if (name == errors::kAll && error != errors::kRuntime) return true;
     if (name == errors::kTaskFailed && type == StateType::task && error != errors::kTimeout && error != errors::kRuntime &&
         error != errors::kDataLimitExceeded)
       return true;
@@ -246,6 +246,7 @@ void Execution::Interpreter::advance(Frame& frame) {
       frame.retries += frame.attempts[i] = probe_->attempts[i];
   frame.result.reset();
   frame.error_output = Json();
+  frame.before_entered = frame.last_event;
   frame.entered_event =
       emit(frame, entered_type(s.type), "stateEnteredEventDetails", Json::object({{"name", s.name}, {"inputValue", frame.input}}));
   if (s.input_path.nothing) {
@@ -342,7 +343,6 @@ void Execution::Interpreter::leave(Frame& frame, Json output, const std::string&
     if (!rendered) return fail(frame, rendered.error());
     output = *std::move(rendered);
   }
-  set_variables(frame, assigned);
   if (s.output_path.nothing) {
     output = Json(Json::Object{});
   } else if (s.output_path.path) {
@@ -351,11 +351,12 @@ void Execution::Interpreter::leave(Frame& frame, Json output, const std::string&
     if (!*selected) return fail(frame, no_such_path(frame, *s.output_path.path, output));
     output = **std::move(selected);
   }
+  set_variables(frame, assigned);
   exit_to(frame, std::move(output), next.empty() ? s.next : next);
 }
 
 void Execution::Interpreter::exit_to(Frame& frame, Json output, const std::string& next) {
-  if (too_large(output)) return fail(frame, data_limit(frame));
+  if (too_large(output)) return handle(frame, data_limit(frame));
   Json::Object details{{"name", frame.state->name}, {"outputValue", output}};
   if (const Json assigned = std::exchange(frame.assigned, Json()); assigned.is_object() && assigned.as_object().size() > 0) {
     Json::Object shown;
@@ -387,6 +388,9 @@ Failure Execution::Interpreter::worded(Frame& frame, Failure failure) {
   if (probe_) return failure;  // TestState says only what went wrong (recorded by AWS, 2025)
   failure.cause = fmt::format("An error occurred while executing the state '{}' (entered at the event id #{}). {}", frame.state->name,
                               frame.entered_event, failure.cause);
+  // What is evaluated on entering a state fails before the state has been entered, by what AWS recorded; but for a Wait.
+  if (!failure.location.empty() && frame.last_event == frame.entered_event && frame.state->type != StateType::wait)
+    frame.last_event = frame.before_entered;
   if (!failure.location.empty())
     emit(frame, "EvaluationFailed", "evaluationFailedEventDetails",
          Json::object({{"error", failure.error}, {"cause", failure.cause}, {"location", failure.location}, {"state", frame.state->name}}));
@@ -419,7 +423,10 @@ void Execution::Interpreter::handle(Frame& frame, const Failure& failure) {
   for (std::size_t i = 0; i < s.catches.size(); ++i) {
     const Catcher& c = s.catches[i];
     if (!matches(c.errors, failure, s.type)) continue;
-    const Json error = Json::object({{"Error", failure.error}, {"Cause", failure.cause}});
+    // What a task's worker left out is null.
+    const bool nameless = failure.error.empty() && failure.cause.empty();
+    const Json error = nameless ? Json::object({{"Error", Json()}, {"Cause", Json()}})
+                                : Json::object({{"Error", failure.error}, {"Cause", failure.cause}});
     frame.error_output = error;
     frame.result.reset();
     if (probe_) {
@@ -474,7 +481,7 @@ void Execution::Interpreter::end(Status status, const Failure& failure) {
   stopped_ = now_;
   failure_ = failure;
   if (status == Status::timed_out) {
-    emit(top_, "ExecutionTimedOut", "executionTimedOutEventDetails", failure_fields(failure));
+    emit(top_, "ExecutionTimedOut", "executionTimedOutEventDetails", Json::object({{"error", errors::kTimeout}}));
   } else if (status == Status::aborted) {
     top_.last_event = 0;  // as AWS records it: it follows from no event of the execution
     emit(top_, "ExecutionAborted", "executionAbortedEventDetails", failure_fields(failure));

@@ -31,6 +31,7 @@ struct Frame {  // one path of control: the machine's own, a Parallel's branch o
   Json input;  // as entered, before InputPath
   Json data;   // after InputPath
   std::int64_t entered_event = 0;
+  std::int64_t before_entered = 0;  // the event that the entered one follows
   Instant entered;
   bool starting = false;               // a Map's iteration before its first state
   std::vector<std::int64_t> attempts;  // by retrier

@@ -56,6 +56,9 @@ Outcome<double> Execution::Interpreter::number(Frame& frame, const Template& t, 
         Failure{errors::kRuntime, fmt::format("The {} parameter does not reference an input value: {}", t.field(), t.text())});
   const Json& json = **value;
   if (json.is_number() && (!whole || json.as_integer())) return json.as_double();
+  if (t.path() && json.is_string())  // a path may lead to a number in a text (recorded at AWS)
+    if (const auto written = Json::parse(json.as_string()); written && written->is_number() && (!whole || written->as_integer()))
+      return written->as_double();
   if (t.is_jsonata()) return std::unexpected(wrong_type(t, whole ? "integer" : "number", json));
   return std::unexpected(Failure{errors::kRuntime, fmt::format("The {} field refers to value \"{}\" which is not a valid {}: {}", t.field(),
                                                                json.plain(), whole ? "integer" : "float", t.text())});
@@ -164,7 +167,7 @@ void Execution::Interpreter::task(Frame& frame) {
     if (!credentials) return fail(frame, credentials.error());
     role = (*credentials)["RoleArn"].string_or();
   }
-  if (too_large(parameters)) return fail(frame, data_limit(frame));
+  if (too_large(parameters)) return handle(frame, data_limit(frame));
   std::int64_t id = 0;
   Json::Object details;
   const auto limits = [&] {

@@ -73,6 +73,22 @@ std::optional<std::string> bad_expression(const Json& value) {
   return std::nullopt;
 }
 
+// The optimized integration adds the ARNs of the machine and of the execution to each entry's Resources (Developer Guide, "EventBridge").
+Json with_sender(const Json& request, const TaskContext& context) {
+  Json::Array entries;
+  for (const Json& entry : request["Entries"].items()) {
+    Json::Array resources = entry["Resources"].items();
+    resources.emplace_back(context.machine);
+    resources.emplace_back(context.execution);
+    Json::Object sent = entry.is_object() ? entry.as_object() : Json::Object{};
+    sent.set("Resources", std::move(resources));
+    entries.emplace_back(std::move(sent));
+  }
+  Json::Object out = request.as_object();
+  out.set("Entries", std::move(entries));
+  return Json(std::move(out));
+}
+
 }  // namespace
 
 std::expected<cloud::Call, asl::Failure> call_for(const asl::Resource& resource, const Json& parameters, const TaskContext& context) {
@@ -95,6 +111,7 @@ std::expected<cloud::Call, asl::Failure> call_for(const asl::Resource& resource,
   if (!known->input) return cloud::Call{service, context.region, operation, Json(Json::Object{})};
   auto input = bind(*known->input, parameters, {.attribute_text = resource.type == "dynamodb"});
   if (!input) return std::unexpected(unusable(parameters, input.error()));
+  if (resource.type == "events" && !context.execution.empty()) input = with_sender(*input, context);
   return cloud::Call{service, context.region, operation, *std::move(input)};
 }
 

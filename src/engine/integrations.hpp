@@ -12,8 +12,9 @@ namespace snapward::engine {
 
 struct TaskContext {
   std::string region;
-  std::string request_id;  // for error causes
-  std::string date;        // of the answer, as HTTP writes it
+  std::string request_id;                    // for error causes
+  std::string date;                          // of the answer, as HTTP writes it
+  std::string machine = {}, execution = {};  // ARNs of who asks
 };
 
 // A resource that names no service or operation we know fails the task rather than the machine.

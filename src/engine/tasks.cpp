@@ -36,7 +36,12 @@ void Executions::invoke(const std::string& arn, std::int64_t task) {
   if (answer_from_mocks(live, task, command)) return;
   if (command.resource->kind == asl::Resource::Kind::activity) return offer(arn, task, command);
   if (task < 0 && command.resource->action == "putObject") return write_results(live, task, command);
-  const TaskContext context{.region = live.execution.info().region, .request_id = loop_.entropy().uuid(), .date = http_date(loop_.now())};
+  const asl::ExecutionInfo& info = live.execution.info();
+  const TaskContext context{.region = info.region,
+                            .request_id = loop_.entropy().uuid(),
+                            .date = http_date(loop_.now()),
+                            .machine = info.machine_arn,
+                            .execution = info.arn};
   auto call = call_for(*command.resource, command.parameters, context);
   if (!call) return answered(arn, task, std::unexpected(call.error()), false);
   call->caller = caller_of(live.execution.info());

@@ -169,6 +169,7 @@ class PathParser {
           out.definite_ = out.reference_ = false;
           continue;
         }
+        if (peek() == '[') continue;  // "$.['a b']" is "$['a b']" (Developer Guide, "Reference paths")
         std::string name = bare_name(open);
         if (name.empty()) return error("a member name is missing after '.'");
         out.steps_.push_back({JsonPath::Step::Kind::member, {std::move(name)}, {}, {}, {}, {}});
@@ -442,12 +443,12 @@ class PathParser {
       return {};
     }
     const std::size_t from = at_;
-    while (at_ < text_.size() &&
-           (std::isalnum(static_cast<unsigned char>(text_[at_])) || text_[at_] == '.' || text_[at_] == '-' || text_[at_] == '+'))
-      ++at_;
-    auto value = Json::parse(text_.substr(from, at_ - from));
-    if (!value) return error("a path, text, number, true, false or null is expected");
-    out.literal = *std::move(value);
+    while (at_ < text_.size() && !std::string_view(" )]=!<>&|~,").contains(text_[at_])) ++at_;
+    const std::string_view word = text_.substr(from, at_ - from);
+    if (word.empty()) return error("a path, text, number, true, false or null is expected");
+    // A number, true, false or null; anything else is a text without its quotes, which AWS takes as it stands.
+    auto value = Json::parse(word);
+    out.literal = value ? *std::move(value) : Json(std::string(word));
     return {};
   }
 
@@ -595,6 +596,11 @@ std::string JsonPath::why_missing(const Json& root) const {
     default:
       return "No results for path: " + at;
   }
+}
+
+bool JsonPath::ends_behind_an_array(const Json& root) const {
+  const Way way = follow(root);
+  return way.step < steps_.size() && steps_[way.step].kind == Step::Kind::index && (way.at ? *way.at : *way.last).is_array();
 }
 
 std::optional<Json> JsonPath::assign_at(const std::vector<Step>& steps, std::size_t step, const Json* at, const Json& value) {

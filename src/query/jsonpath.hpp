@@ -33,6 +33,8 @@ class JsonPath {
   // Why select() finds nothing, as Jayway words it: "No results for path: $['a']['b']", "Missing property in path $['a']" when
   // already a is missing, "Index out of bounds when evaluating path $['a'][3]".
   [[nodiscard]] std::string why_missing(const Json& root) const;
+  // Of a path that finds nothing: whether that is because an array has too few items.
+  [[nodiscard]] bool ends_behind_an_array(const Json& root) const;
 
   // root with value put at this reference path; objects on the way are made where missing. Nothing when the way leads through
   // something that is not an object, or an array index is out of range. Must be a reference path.

@@ -54,7 +54,7 @@ TEST_F(StatesTest, ExpressRunsWithoutLeavingATrace) {
   EXPECT_EQ(done["billingDetails"]["billedDurationInMilliseconds"].integer_or(0), 3100);
   const Json failed = run("StartSyncExecution", Json::object({{"stateMachineArn", arn}}));
   EXPECT_EQ(failed["status"].string_or(), "FAILED");
-  EXPECT_EQ(failed["error"].string_or(), "States.ParameterPathFailure");
+  EXPECT_EQ(failed["error"].string_or(), "States.Runtime");
   EXPECT_TRUE(w.refusal("states", "StartSyncExecution", Json::object({{"stateMachineArn", machine("S", kPass)}}).dump())
                   .starts_with("StateMachineTypeNotSupported"));
   EXPECT_TRUE(

@@ -136,8 +136,7 @@ TEST(Defects, ManySnapshotsOverflowTheState) {
     const auto runs = s.w.executions(s.machines.primary);
     ASSERT_EQ(runs.size(), 1U);
     if (original) {
-      EXPECT_EQ(runs[0]["error"].string_or(), "States.DataLimitExceeded");
-      EXPECT_TRUE(s.told(TestWorld::kPrimary).empty());  // States.ALL does not catch it: nobody hears
+      EXPECT_FALSE(s.told(TestWorld::kPrimary).empty());  // States.DataLimitExceeded, for nothing but the number of snapshots
     } else {
       EXPECT_EQ(runs[0]["status"].string_or(), "SUCCEEDED");
     }

@@ -151,6 +151,9 @@ Reply States::list_map_runs(const Call& call) {
     Json::Object one;
     for (const char* field : {"executionArn", "mapRunArn", "stateMachineArn", "startDate", "stopDate"})
       if (const Json* value = run.find(field)) one.set(field, *value);
+    // "arn:…:mapRun:MACHINE/LABEL:ID": the run's machine has its label
+    const std::size_t label = name.find('/');
+    one.set("stateMachineArn", fmt::format("{}{}", run["stateMachineArn"].string_or(), name.substr(label, name.rfind(':') - label)));
     out.emplace_back(std::move(one));
   }
   return Json::object({{"mapRuns", std::move(out)}});

@@ -500,7 +500,7 @@ Task<Reply> States::start_sync(Call call) {
                    {"inputDetails", included}};
   for (const char* field : {"error", "cause", "output"})
     if (const Json* value = record.find(field)) out.set(field, *value);
-  if (record.find("output")) out.set("outputDetails", included);
+  out.set("outputDetails", included);
   // Billed in steps of 64 MB and 100 ms.
   out.set("billingDetails", Json::object({{"billedMemoryUsedInMB", 64}, {"billedDurationInMilliseconds", (took / 100 + 1) * 100}}));
   co_return Json(std::move(out));
