@@ -61,7 +61,6 @@ struct Probe {
   Json::Object error_details;               // retryIndex, catchIndex, retryBackoffIntervalSeconds
   std::vector<std::int64_t> attempts = {};  // given: how often each retrier has tried already
   Json variables = {};                      // given: what is assigned before
-  bool children_mocked = false;             // given: a Parallel or Map is answered as a whole by task 0
 };
 
 struct Input {

@@ -288,12 +288,8 @@ Task<Reply> States::test_state(Call call) {
   if (mocked) written.add(*mocked, in["mock"]["result"].string_or());
   asl::Execution execution(subject->machine, info);
   execution.probe(&probe);
-  const auto feed = [&](asl::Input i) {
-    i.at = env_.loop.now();
-    i.seed = env_.loop.entropy().next();
-    return execution.step(i);
-  };
-  asl::Step step = feed(asl::Input::about(asl::Input::Kind::started, 0));
+  const auto feed = [&](asl::Input i) { return executions_.step(execution, std::move(i), subject->machine->computes_long); };
+  asl::Step step = co_await feed(asl::Input::about(asl::Input::Kind::started, 0));
   while (execution.status() == asl::Status::running) {
     const auto asked = std::find_if(step.commands.begin(), step.commands.end(),
                                     [](const asl::Command& c) { return c.kind == asl::Command::Kind::invoke_task; });
@@ -302,18 +298,19 @@ Task<Reply> States::test_state(Call call) {
     const bool reads = tested.reader && command.resource == &tested.reader->resource;
     if (in["mock"].find("errorOutput") && !(reads && in["stateConfiguration"].find("mapItemReaderData"))) {
       const asl::Failure failure = mocked_failure(in, tested, probe);
-      step = feed(asl::Input::failure(asl::Input::Kind::task_failed, command.id, failure.error, failure.cause));
+      step = co_await feed(asl::Input::failure(asl::Input::Kind::task_failed, command.id, failure.error, failure.cause));
       continue;
     }
     if (reads) {  // a Map's items come with the request
       const Json* given = in["stateConfiguration"].find("mapItemReaderData");
       if (!given) co_return bad_input("mapItemReaderData is required for a Map state with an ItemReader.");
-      step = feed(asl::Input::about(asl::Input::Kind::task_succeeded, command.id,
-                                    Json::object({{"Body", *given}, {"Contents", Json::parse(given->string_or()).value_or(Json())}})));
+      const Json contents = Json::parse(given->string_or()).value_or(Json());
+      step = co_await feed(
+          asl::Input::about(asl::Input::Kind::task_succeeded, command.id, Json::object({{"Body", *given}, {"Contents", contents}})));
       continue;
     }
     if (mocked) {
-      step = feed(asl::Input::about(asl::Input::Kind::task_succeeded, command.id, *mocked));
+      step = co_await feed(asl::Input::about(asl::Input::Kind::task_succeeded, command.id, *mocked));
       continue;
     }
     if (!command.resource || command.resource->kind == asl::Resource::Kind::activity ||
@@ -328,8 +325,10 @@ Task<Reply> States::test_state(Call call) {
       const Reply reply = co_await env_.cloud->call(*std::move(made));
       outcome = engine::outcome_of(*command.resource, reply, at);
     }
-    step = outcome ? feed(asl::Input::about(asl::Input::Kind::task_succeeded, command.id, *std::move(outcome)))
-                   : feed(asl::Input::failure(asl::Input::Kind::task_failed, command.id, outcome.error().error, outcome.error().cause));
+    asl::Input answered =
+        outcome ? asl::Input::about(asl::Input::Kind::task_succeeded, command.id, *outcome)
+                : asl::Input::failure(asl::Input::Kind::task_failed, command.id, outcome.error().error, outcome.error().cause);
+    step = co_await feed(std::move(answered));
   }
 
   Json::Object out = answer(execution, probe, written).as_object();
