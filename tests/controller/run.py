@@ -150,7 +150,7 @@ def begins_only_when_it_can(account):
     code, said = refused("--data", str(folder / "none"), keys=("", ""))
     check("without credentials it says where it looked", code == 1 and "no credentials for AWS" in said, said)
     code, said = refused("--data", str(folder / "none"), keys=(KEY, "wrong"))
-    check("with wrong ones it says what AWS said", code == 1 and "InvalidSignatureException" in said, said)
+    check("with wrong ones it says what AWS said", code == 1 and "SignatureDoesNotMatch" in said, said)
     stranger = subprocess.Popen([Server.binary, "controller", "--tag", "none", "--data", str(folder / "none")], env=surroundings(certificate="/dev/null"), stderr=subprocess.PIPE, text=True)
     said = stranger.stderr.readline()
     stranger.kill()
