@@ -121,6 +121,13 @@ TEST_F(FrontTest, CredentialsThatStsHandsOutSign) {
   const auto text = [&](const char* name) { return std::string(c[name].string_or()); };
   const wire::Credentials session{text("AccessKeyId"), text("SecretAccessKey"), text("SessionToken")};
   EXPECT_TRUE(call("ec2", "DescribeVolumes", Json(Json::Object{}), session));
+  EXPECT_EQ(call("sts", "GetSessionToken", Json(Json::Object{}), session).error().code, "AccessDenied") << "it would never end";
+  EXPECT_EQ(
+      call("sts", "AssumeRole",
+           Json::object({{"RoleArn", "arn:aws:iam::000000000000:role/r"}, {"RoleSessionName", "s"}, {"DurationSeconds", 7200}}), session)
+          .error()
+          .code,
+      "ValidationError");
   EXPECT_EQ(call("ec2", "DescribeVolumes", Json(Json::Object{}), {session.access_key, session.secret_key, "other"}).error().code,
             "AuthFailure");
 }

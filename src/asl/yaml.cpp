@@ -12,6 +12,8 @@
 #include <sstream>
 #include <vector>
 
+#include "base/text.hpp"
+
 namespace snapward::asl {
 
 namespace {
@@ -93,6 +95,7 @@ class Reader : public YAML::EventHandler {
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { value(Json(), 1, anchor, mark); }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& text) override {
+    if (!is_utf8(text)) refuse("the text is not UTF-8", mark);
     if (awaits_key()) return key(text, mark);
     value(scalar(tag, text, mark), 1, anchor, mark);
   }

@@ -58,5 +58,14 @@ TEST(Yaml, PlacesAreThoseOfDiagnostics) {
   EXPECT_EQ(at(""), "1:1");
 }
 
+// Its JSON could not be read again.
+TEST(Yaml, TextThatIsNotUtf8IsRefused) {
+  const auto out = read_yaml(
+      "Comment: \"a\x80"
+      "b\"\n");
+  ASSERT_FALSE(out);
+  EXPECT_EQ(out.error().message, "the text is not UTF-8");
+}
+
 }  // namespace
 }  // namespace snapward::asl

@@ -23,6 +23,17 @@ wire::HttpResponse text(int status, std::string body) {
   return response;
 }
 
+// Temporary credentials must not prolong themselves: AWS refuses GetSessionToken to them, and limits roles that they assume to an hour.
+std::optional<wire::ApiError> renews_a_session(const wire::DecodedCall& call, const wire::HttpRequest& request) {
+  if (wire::session_token_of(request).empty()) return std::nullopt;
+  if (call.operation->name == "GetSessionToken")
+    return wire::ApiError{"AccessDenied", "Cannot call GetSessionToken with session credentials", 403, {}};
+  if (call.operation->name == "AssumeRole" && call.input["DurationSeconds"].integer_or(0) > 3600)
+    return wire::ApiError{
+        "ValidationError", "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.", 400, {}};
+  return std::nullopt;
+}
+
 }  // namespace
 
 wire::HttpResponse Front::refusal(int status, const std::string& message) {
@@ -102,6 +113,7 @@ void Front::handle(wire::HttpRequest request, Respond respond) {
 
   auto decoded = wire::decode_request(*to.service, request);
   if (!decoded) return refuse(decoded.error());
+  if (auto renewing = renews_a_session(*decoded, request)) return refuse(*std::move(renewing));
   // What was let in for its link must be what the link says, however the request is read.
   if (link && !is_anonymous_link(*to.service, decoded->operation->name, request)) return refuse({"AccessDenied", "Access Denied", 403, {}});
   perform({to.service->name, to.region, decoded->operation->name, std::move(decoded->input)},

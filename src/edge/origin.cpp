@@ -164,7 +164,13 @@ std::optional<std::string> Origins::refusal(const wire::HttpRequest& request) co
   const std::string_view referer = request.headers.get("referer");
   const bool foreign = site.empty() ? !referer.empty() && !is_own_origin(origin_of(referer), own) : site != "same-origin" && site != "none";
   if (foreign) return "Pages of other sites may not call this server; start it with --allow-origin to let some.";
-  return std::nullopt;
+  // Over plain HTTP to anything but a loopback name, a browser says neither Origin nor Sec-Fetch-Site of an image or a frame, and a page
+  // can keep it from saying Referer. Its own name it always says, and no AWS client has one like it.
+  const bool silent = site.empty() && referer.empty() && request.headers.get("user-agent").starts_with("Mozilla/");
+  if (!silent || is_page(request)) return std::nullopt;
+  const Destination to = destination_of(request);
+  if (!to.scope && is_anonymous_link(*to.service, action_of(request), request)) return std::nullopt;
+  return "A browser can open pages here, not call operations; use an AWS client.";
 }
 
 bool is_loopback(std::string_view address) { return is_loopback(address_of(address)); }

@@ -32,6 +32,17 @@ TEST(OriginTest, NamesThatAttackersCanResolveToThisMachineAreNotOurs) {
   EXPECT_TRUE(passes(origins, {})) << "HTTP/1.0 has no Host, and no browser speaks it";
 }
 
+// What Chromium sends for an image of a page elsewhere that has <meta name=referrer content=no-referrer>, to a name that is no loopback's.
+TEST(OriginTest, ABrowserThatSaysNothingOfThePageCallsNoOperation) {
+  const Origins origins({.listens_on = "0.0.0.0", .advertise = {}, .allow_hosts = {}, .allow_origins = {}});
+  const Fields browser{{"Host", "snapward:4566"}, {"User-Agent", "Mozilla/5.0 (X11; Linux x86_64) Chrome/156.0.0.0"}};
+  EXPECT_FALSE(passes(origins, browser));
+  EXPECT_FALSE(passes(origins, browser, "/?Action=CreateTopic&Name=t&X-Amz-Credential=a/20260101/us-east-1/sns/aws4_request"));
+  EXPECT_TRUE(passes(origins, browser, "/healthz"));
+  EXPECT_TRUE(passes(origins, browser, "/?Action=ConfirmSubscription&TopicArn=arn:aws:sns:us-east-1:000000000000:t&Token=x"));
+  EXPECT_TRUE(passes(origins, {{"Host", "snapward:4566"}, {"User-Agent", "aws-cli/2.9.19 Python/3.11.2"}}));
+}
+
 TEST(OriginTest, OnAllAddressesThoseOfThisMachineAreOurs) {
   const Origins one({.listens_on = "192.0.2.7", .advertise = {}, .allow_hosts = {}, .allow_origins = {}});
   EXPECT_TRUE(passes(one, {{"Host", "192.0.2.7:4566"}}));
