@@ -66,7 +66,8 @@ MUTANTS = [
     ("sends line breaks in headers", "attack run.py: line breaks in what goes out", "src/net/client.cpp", "if (!is_sendable(*parsed, request))", "if (request.method.empty())"),
     ("logs line breaks", "attack run.py: line breaks in what goes out", "src/base/log.cpp", "if (!has_control(text)) return", "if (!text.empty()) return"),
     ("steps without a budget", "attack endless.py: a circle of states with a large variable", "src/asl/interpreter.cpp", "if (input.budget > 0 && entered == input.budget) {", "if (input.budget < 0) {"),
-    ("computes on the loop", "attack endless.py: expressions that compute for long", "src/engine/executions.cpp", "l.aside = stepper_ && (version.machine->computes_long || slow(version.revision));", "l.aside = false;"),
+    ("computes on the loop", "attack endless.py: expressions that compute for long", "src/engine/executions.cpp", "l.aside = stepper_ && (version.machine->computes_long || slow(version.revision));", "l.aside = false;",
+     "if (!stepper_ || took < kLongStep) return;", "if (took >= Duration(0)) return;"),
 ]
 KILLS = 60  # of those
 
