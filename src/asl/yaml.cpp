@@ -62,8 +62,10 @@ std::optional<Json> number_of(const std::string& text, const YAML::Mark& mark) {
   }
   if (at != text.size()) return std::nullopt;
   whole.erase(0, std::min(whole.find_first_not_of('0'), whole.size()));
-  return Json::number((text.starts_with('-') ? "-" : "") + (whole.empty() ? "0" : whole) + (fraction.empty() ? "" : '.' + fraction) +
-                      exponent);
+  const std::string number =
+      (text.starts_with('-') ? "-" : "") + (whole.empty() ? "0" : whole) + (fraction.empty() ? "" : '.' + fraction) + exponent;
+  if (!Json::parse(number)) refuse(fmt::format("JSON has no number {}", text), mark);
+  return Json::number(number);
 }
 
 Json plain(const std::string& text, const YAML::Mark& mark) {

@@ -890,6 +890,8 @@ std::optional<double> parse_time(const std::string& text, const std::string& pic
     if (i < first) return fragment(today, c);  // what is left out before is today's
     return std::string_view("MDd").find(c) != std::string_view::npos ? 1 : 0;
   };
+  // What no calendar has: std::chrono's ends with the year 32767.
+  if (std::fabs(value('Y')) > 32'767 || std::fabs(value('D')) > 10'000 || std::fabs(value('d')) > 10'000) return std::nullopt;
   const int year = static_cast<int>(value('Y'));
   Days date;
   if (by_day)
